@@ -1,0 +1,154 @@
+"""The nightly equity figures: one set-based statement over all lawyers, and one snapshot row for each active one.
+
+What capacity is stands in `equity.capacity`; when this runs is `orchestration`'s.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from litgo_pipelines.equity.capacity import band_sql, capacity_sql
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from sqlalchemy import Connection, Engine
+
+TIMEZONE = ZoneInfo("America/Sao_Paulo")
+RUN_AT = time(2, 0)
+_MOST_ATTEMPTS = 4
+
+# LEFT JOINs from lawyers, so that whoever falls to zero is among them. Who was no longer new stays so, which spares counting
+# all offers of all times each night.
+_STATEMENT = f"""
+WITH signed AS (
+    SELECT lawyer_id, count(*) AS cases
+    FROM litgo.contracts
+    WHERE created_at > CAST(:as_of AS timestamptz) - interval '30 days' AND created_at <= :as_of AND status <> 'canceled'
+    GROUP BY lawyer_id
+), offered AS (
+    SELECT lawyer_id, max(sent_at) AS last_at
+    FROM litgo.offers
+    WHERE sent_at > CAST(:as_of AS timestamptz) - interval '30 days' AND sent_at <= :as_of
+    GROUP BY lawyer_id
+), demand AS (
+    SELECT COALESCE(array_agg(DISTINCT area), '{{}}') AS areas
+    FROM litgo.cases
+    WHERE created_at > CAST(:as_of AS timestamptz) - interval '30 days' AND created_at <= :as_of
+), figures AS MATERIALIZED (
+    SELECT l.id, l.status, l.primary_area, COALESCE(signed.cases, 0)::int AS cases,
+           ({capacity_sql("l")})::int AS capacity,
+           GREATEST(CASE WHEN l.last_offered_at <= :as_of THEN l.last_offered_at END, offered.last_at) AS last_at,
+           l.primary_area = ANY(demand.areas) OR l.specialties && demand.areas AS eligible
+    FROM litgo.lawyers l
+    CROSS JOIN demand
+    LEFT JOIN signed ON signed.lawyer_id = l.id
+    LEFT JOIN offered ON offered.lawyer_id = l.id
+    WHERE l.created_at <= :as_of
+), changed AS (
+    UPDATE litgo.lawyers l
+    SET cases_30d = f.cases, capacidade_mensal = f.capacity, last_offered_at = GREATEST(l.last_offered_at, f.last_at),
+        equity_updated_at = :as_of, updated_at = now()
+    FROM figures f
+    WHERE :newest AND l.id = f.id
+      AND (l.cases_30d, l.capacidade_mensal, l.last_offered_at)
+          IS DISTINCT FROM (f.cases, f.capacity, GREATEST(l.last_offered_at, f.last_at))
+    RETURNING 1
+), snapshot AS (
+    INSERT INTO litgo.equity_snapshots
+        (as_of, lawyer_id, cases_30d, capacidade_mensal, utilisation, area, capacity_band, is_new, eligible, last_offered_at)
+    SELECT :as_of, f.id, f.cases, f.capacity, f.cases::real / f.capacity, f.primary_area, {band_sql("f.capacity")},
+           CASE WHEN before.is_new IS FALSE THEN false
+                ELSE (SELECT count(*) FROM (SELECT FROM litgo.offers o
+                                            WHERE o.lawyer_id = f.id AND o.sent_at <= :as_of LIMIT :new_offers) x)
+                     < :new_offers END,
+           f.eligible, f.last_at
+    FROM figures f
+    LEFT JOIN litgo.equity_snapshots before
+        ON before.lawyer_id = f.id AND before.as_of = (SELECT max(as_of) FROM litgo.equity_snapshots WHERE as_of < :as_of)
+    WHERE f.status = 'active'
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM figures), (SELECT count(*) FROM changed), (SELECT count(*) FROM snapshot)
+"""
+
+
+@dataclass(frozen=True)
+class EquityRun:
+    """What one run did: rows read and changed in `lawyers`, snapshot rows written, seconds, and whether it was the newest run.
+
+    Only the newest run writes the current columns of `lawyers`; an older day gets its snapshot alone.
+    """
+
+    as_of: datetime
+    rows_read: int
+    rows_changed: int
+    snapshot_rows: int
+    newest: bool
+    seconds: float
+
+
+def as_of_partition(day: date) -> datetime:
+    """The moment a daily partition is taken: 02:00 of the day after it, São Paulo time. An aware UTC datetime."""
+    return datetime.combine(day + timedelta(days=1), RUN_AT, TIMEZONE).astimezone(UTC)
+
+
+def latest_partition(at: datetime) -> date:
+    """The newest day whose partition is complete at `at`."""
+    local = at.astimezone(TIMEZONE)
+    return local.date() - timedelta(days=1 if local.time() >= RUN_AT else 2)
+
+
+def run_equity(engine: Engine, as_of: datetime, *, new_lawyer_offers: int) -> EquityRun:
+    """Compute the figures as of a moment and write them, in one transaction. Running it again replaces that moment's snapshot.
+
+    Args:
+        as_of: aware datetime; only facts up to it count.
+        new_lawyer_offers: offers received after which a lawyer is no longer new.
+
+    Raises:
+        ValueError: `as_of` is naive.
+    """
+    from psycopg import errors
+    from sqlalchemy.exc import OperationalError
+
+    for attempt in range(1, _MOST_ATTEMPTS + 1):
+        try:
+            with engine.begin() as connection:
+                return compute(connection, as_of, new_lawyer_offers=new_lawyer_offers)
+        except OperationalError as error:
+            # Serving locks lawyers in another order than this statement meets them.
+            if attempt == _MOST_ATTEMPTS or not isinstance(error.orig, errors.DeadlockDetected):
+                raise
+    raise AssertionError("unreachable")
+
+
+def compute(connection: Connection, as_of: datetime, *, new_lawyer_offers: int) -> EquityRun:
+    """`run_equity` inside the caller's transaction."""
+    from sqlalchemy import text
+
+    if as_of.tzinfo is None:
+        raise ValueError("as_of must be an aware datetime")
+    started = clock.perf_counter()
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('litgo equity'))"))
+    newest = not connection.execute(
+        text("SELECT EXISTS (SELECT FROM litgo.equity_snapshots WHERE as_of > :as_of)"), {"as_of": as_of}
+    ).scalar_one()
+    connection.execute(text("DELETE FROM litgo.equity_snapshots WHERE as_of = :as_of"), {"as_of": as_of})
+    read, changed, written = connection.execute(text(_STATEMENT), {"as_of": as_of, "newest": newest, "new_offers": new_lawyer_offers}).one()
+    return EquityRun(as_of, read, changed, written, newest, clock.perf_counter() - started)
+
+
+def utilisation(connection: Connection, as_of: datetime) -> NDArray[np.float64]:
+    """Utilisation of the active lawyers who were eligible in an area with demand, from the snapshot of `as_of`. Shape (n,)."""
+    import numpy as np
+    from sqlalchemy import text
+
+    rows = connection.execute(
+        text("SELECT utilisation FROM litgo.equity_snapshots WHERE as_of = :as_of AND eligible"), {"as_of": as_of}
+    ).scalars()
+    return np.array(list(rows), dtype=np.float64)

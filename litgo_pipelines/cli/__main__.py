@@ -1,0 +1,5 @@
+"""`python -m litgo_pipelines.cli` is `litgo`."""
+
+from litgo_pipelines.cli import main
+
+main()

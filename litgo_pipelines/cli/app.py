@@ -1,0 +1,67 @@
+"""Which verbs `litgo` has. What each does is in the module beside this one that bears its name."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from litgo_pipelines.settings import get_settings
+
+_PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+_VERBS = {
+    "demo": "demo:demo",
+    "up": "up:up",
+    "doctor": "doctor:doctor",
+    "simulate": "simulate:simulate",
+    "import-history": "history:import_history",
+    "run": "run:run",
+    "serve": "serve:serve",
+    "dagster": "dagster:dagster",
+}
+
+
+def _logged(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb with logging set up before it runs, so that `--help` needs no settings."""
+
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> None:
+        from litgo_pipelines.observability.logs import configure_logging
+
+        configure_logging(get_settings())
+        verb(*args, **kwargs)
+
+    return run
+
+
+def build_app() -> typer.Typer:
+    """The command with all its verbs."""
+    from litgo_pipelines.cli import db, settings
+
+    app = typer.Typer(
+        name="litgo",
+        help="A fair, self-improving matching marketplace.\n\nBegin with `litgo demo`; see what is wrong with `litgo doctor`.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, place in _VERBS.items():
+        module, _, function = place.partition(":")
+        if importlib.util.find_spec(f"litgo_pipelines.cli.{module}") is None:
+            continue
+        verb = getattr(importlib.import_module(f"litgo_pipelines.cli.{module}"), function)
+        app.command(name, context_settings=_PASS_THROUGH if name == "dagster" else None)(_logged(verb))
+    databases = typer.Typer(help="The marketplace's database: its schema and its URL.", no_args_is_help=True)
+    databases.command("upgrade")(_logged(db.upgrade))
+    databases.command("status")(_logged(db.status))
+    databases.command("url")(_logged(db.url))
+    app.add_typer(databases, name="db")
+    app.command("settings")(settings.settings)
+    return app

@@ -1,0 +1,230 @@
+"""`litgo up`: Dagster's web server and daemon, MLflow and the matching service as one foreground program.
+
+They live and end together: if one stops, the others are stopped. The embedded database is kept running as long as this process lives.
+What a container platform would do better (restarts, limits, several hosts) is left to it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from litgo_pipelines.settings import PROJECT_FOLDER, LitgoError, Settings, get_settings
+
+if TYPE_CHECKING:
+    from litgo_pipelines.marketplace.database import Services
+
+WORKSPACE = PROJECT_FOLDER / "workspace.yaml"
+_LOOPBACK = "127.0.0.1"
+_ANSWER_WITHIN = 180.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """One of the programs that `up` runs; `setting` is the variable that moves its `port` elsewhere."""
+
+    name: str
+    command: Sequence[str]
+    host: str = _LOOPBACK
+    port: int | None = None
+    setting: str | None = None
+    title: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Where a person on this host finds it."""
+        return f"http://{_LOOPBACK if self.host in ('0.0.0.0', '::') else self.host}:{self.port}"
+
+
+def programs(settings: Settings, services: Services) -> list[Program]:
+    """What `up` runs. MLflow's server is left out where `MLFLOW_TRACKING_URI` names one that runs already."""
+    python = (sys.executable, "-m")
+    web = Program(
+        "dagster",
+        (*python, "dagster_webserver", "-h", _LOOPBACK, "-p", str(settings.litgo_dagster_port), "-w", str(WORKSPACE)),
+        port=settings.litgo_dagster_port,
+        setting="LITGO_DAGSTER_PORT",
+        title="Dagster",
+    )
+    daemon = Program("daemon", (*python, "dagster._daemon", "run", "-w", str(WORKSPACE)))
+    serving = Program(
+        "serve",
+        (*python, "litgo_pipelines.cli", "serve"),
+        host=settings.litgo_serve_host,
+        port=settings.litgo_serve_port,
+        setting="LITGO_SERVE_PORT",
+        title="Matching service",
+    )
+    found = [web, daemon, serving]
+    if not services.mlflow.startswith(("http://", "https://")):
+        found.insert(2, _mlflow(settings, services))
+    return found
+
+
+def _mlflow(settings: Settings, services: Services) -> Program:
+    # By environment, because a command line with the database's password can be read by everybody.
+    environment = {"MLFLOW_BACKEND_STORE_URI": services.mlflow, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    if services.mlflow_artifacts is not None:
+        environment |= {
+            "MLFLOW_DEFAULT_ARTIFACT_ROOT": services.mlflow_artifacts,
+            "MLFLOW_ARTIFACTS_DESTINATION": services.mlflow_artifacts,
+        }
+    port = settings.litgo_mlflow_port
+    return Program(
+        "mlflow",
+        (sys.executable, "-m", "mlflow", "server", "--host", _LOOPBACK, "--port", str(port), "--workers", "1"),
+        port=port,
+        setting="LITGO_MLFLOW_PORT",
+        title="MLflow",
+        environment=environment,
+    )
+
+
+def owner(home: Path) -> int | None:
+    """The pid of the `litgo up` that runs on this home; None if there is none."""
+    from filelock import FileLock, Timeout
+
+    if not _lock_file(home).exists():
+        return None
+    try:
+        with FileLock(_lock_file(home), timeout=0):
+            return None
+    except Timeout:
+        with suppress(FileNotFoundError, ValueError):
+            return int(_pid_file(home).read_text())
+        return None
+
+
+def _lock_file(home: Path) -> Path:
+    return home / "up.lock"
+
+
+def _pid_file(home: Path) -> Path:
+    return home / "up.pid"
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with FileLock(_lock_file(home), timeout=0):
+            _pid_file(home).write_text(str(os.getpid()))
+            yield
+    except Timeout:
+        raise LitgoError(f"`litgo up` runs already on {home} (pid {owner(home)}): stop it, or set LITGO_HOME to another folder") from None
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    with socket.socket(family, kind, protocol) as candidate:
+        # As servers do it: connections of a former one that still linger are no obstacle.
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind(address)
+        except OSError:
+            return False
+    return True
+
+
+def _require_free_ports(wanted: Sequence[Program]) -> None:
+    taken: dict[int, str] = {}
+    for program in wanted:
+        if program.port is None:
+            continue
+        if program.port in taken:
+            raise LitgoError(f"{program.setting} and {taken[program.port]} are both {program.port}: change one of them")
+        taken[program.port] = str(program.setting)
+        if not is_free(program.host, program.port):
+            raise LitgoError(f"port {program.port} for {program.title} is taken: set {program.setting} to a free one")
+
+
+def _announce(wanted: Sequence[Program], stopped: threading.Event) -> None:
+    """Print each program's address once it answers."""
+    waiting = [program for program in wanted if program.port is not None]
+    deadline = time.monotonic() + _ANSWER_WITHIN
+    while waiting and not stopped.wait(0.5):
+        for program in [program for program in waiting if _answers(program.address)]:
+            waiting.remove(program)
+            typer.echo(f"{program.title:>18}  {program.address}")
+            if not waiting:
+                typer.echo("Everything answers. Press Ctrl-C to stop.")
+        if waiting and time.monotonic() > deadline:
+            typer.echo(f"Does not answer yet: {', '.join(str(program.title) for program in waiting)}. Its lines above may say why.")
+            return
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def _run_until_one_stops(wanted: Sequence[Program], environment: Mapping[str, str], folder: Path) -> int:
+    """Run the programs; returns the exit code: 130 or 143 when told to stop, else 1 because one stopped by itself."""
+    from litgo_pipelines.cli.processes import LeashedManager
+
+    manager = LeashedManager()
+    for program in wanted:
+        command = f"exec {shlex.join(program.command)}"
+        manager.add_process(
+            program.name, command, env={**os.environ, **environment, **program.environment, "PYTHONUNBUFFERED": "1"}, cwd=str(folder)
+        )
+    stopped = threading.Event()
+    announcer = threading.Thread(target=_announce, args=(wanted, stopped), daemon=True)
+    announcer.start()
+    try:
+        manager.loop()
+    finally:
+        stopped.set()
+    return manager.returncode if manager.returncode in (130, 143) else 1
+
+
+def up() -> None:
+    """Start Dagster, MLflow and the matching service, and keep them running until Ctrl-C.
+
+    Example: `LITGO_DAGSTER_PORT=3101 litgo up`
+    """
+    from litgo_pipelines.cli.dagster import dagster_environment
+    from litgo_pipelines.marketplace import database
+
+    settings = get_settings()
+    with _only_one(settings.litgo_home):
+        services = database.services_for(settings)
+        wanted = programs(settings, services)
+        _require_free_ports(wanted)
+        database.upgrade(services.database)
+        environment = dagster_environment(settings, services)
+        _end_orphans(environment)
+        raise typer.Exit(_run_until_one_stops(wanted, environment, settings.dagster_home))
+
+
+def _end_orphans(environment: Mapping[str, str]) -> None:
+    from litgo_pipelines.orchestration.orphans import end_orphaned_runs_here
+
+    os.environ.update(environment)
+    ended = end_orphaned_runs_here()
+    count = len(ended.failed) + len(ended.canceled)
+    if count:
+        typer.echo(f"{count} run{'s' if count > 1 else ''} that a crash left behind ended as failed or cancelled.")

@@ -1,0 +1,160 @@
+"""The offer rule: which lawyers are offered a case, in which order. Pure and vectorised.
+
+Serving, the simulator and every replay call `allocate`; there is no second implementation. What the scores mean and how
+loads are read is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BAND = 0.02
+"""Width of a value band: values in one band count as equal and take turns."""
+
+_NEVER = np.iinfo(np.int64).min
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class OfferRule:
+    """The rule's constants: `price` is a, `bonus` is b, `exploration` the share of requests drawn at random inside bands."""
+
+    price: float = 0.5
+    bonus: float = 0.05
+    exploration: float = 0.05
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Who was chosen, best first, and what the rule saw.
+
+    Attributes:
+        chosen: shape (k,), indices into the candidates.
+        value: shape (n,), the value of every candidate.
+        full: shape (n,), whether one more offer would carry the candidate above capacity.
+        filled: shape (k,), whether a chosen one is full and only fills up the list.
+        propensity: shape (k,), probability with which the chosen one was shown at its position; 1 without exploration.
+        cutoff: value of the last chosen one that is not full; NaN where there is none.
+        explored: whether the order inside bands was drawn at random.
+    """
+
+    chosen: NDArray[np.intp]
+    value: NDArray[np.float64]
+    full: NDArray[np.bool_]
+    filled: NDArray[np.bool_]
+    propensity: NDArray[np.float64]
+    cutoff: float
+    explored: bool
+
+
+def effective_load(
+    cases_30d: NDArray[np.float64], in_flight: NDArray[np.float64], capacity: NDArray[np.float64], p_win: float
+) -> NDArray[np.float64]:
+    """u_eff: cases of the last 30 days plus what the offers in flight will likely become, over monthly capacity. Shapes (n,)."""
+    return (cases_30d + p_win * in_flight) / np.maximum(1.0, capacity)
+
+
+def is_full(u_eff: NDArray[np.float64], step: NDArray[np.float64] | float) -> NDArray[np.bool_]:
+    """Whether a candidate is at capacity, or the next offer (worth `step` of load) would carry it above. Shape (n,)."""
+    return (u_eff >= 1.0) | (u_eff + step > 1.0 + _ROUNDING)
+
+
+def allocate(
+    score: NDArray[np.float64],
+    u_eff: NDArray[np.float64],
+    is_new: NDArray[np.bool_],
+    last_offered: NDArray[np.int64],
+    lawyer_ids: NDArray[np.void],
+    case_id: bytes,
+    top_n: int,
+    rule: OfferRule,
+    *,
+    step: NDArray[np.float64] | float = 0.0,
+    explore: np.random.Generator | None = None,
+) -> Allocation:
+    """Choose min(top_n, n) candidates: value bands first, inside a band who waited longest, then a hash of the ids.
+
+    value = score - price * u_eff + bonus * is_new. Full candidates follow only where too few others remain, the least
+    loaded first. Raising one candidate's load never improves that candidate's rank.
+
+    Args:
+        score: shape (n,), calibrated probability of acceptance, in (0, 1).
+        u_eff: shape (n,), load with offers in flight over capacity, >= 0.
+        is_new: shape (n,), whether the bonus is due.
+        last_offered: shape (n,), microseconds since the epoch; the least int64 for never.
+        lawyer_ids: shape (n,), 16 bytes each.
+        case_id: 16 bytes.
+        top_n: how many are wanted, >= 1.
+        step: what one more offer adds to u_eff, shape (n,) or a number.
+        explore: draws the order inside bands at random when given; otherwise nothing is random.
+    """
+    candidates = score.shape[0]
+    wanted = min(top_n, candidates)
+    value = score - rule.price * u_eff + rule.bonus * is_new
+    full = is_full(u_eff, step)
+    band = -np.floor(value / BAND + _ROUNDING)
+    free = np.flatnonzero(~full)
+    best = _best(free, band, last_offered, lawyer_ids, case_id, wanted, explore)
+    rest = np.flatnonzero(full)
+    missing = wanted - best.size
+    extra = _best(rest, u_eff, last_offered, lawyer_ids, case_id, missing, None)
+    chosen = np.concatenate([best, extra])
+    filled = np.arange(wanted) >= best.size
+    propensity = np.ones(wanted)
+    if explore is not None:
+        sizes = {key: np.count_nonzero(band[free] == key) for key in np.unique(band[best])}
+        propensity[: best.size] = [1.0 / sizes[key] for key in band[best]]
+    cutoff = float(value[best].min()) if best.size else float("nan")
+    return Allocation(chosen, value, full, filled, propensity, cutoff, explore is not None)
+
+
+def _best(
+    among: NDArray[np.intp],
+    key: NDArray[np.float64],
+    last_offered: NDArray[np.int64],
+    lawyer_ids: NDArray[np.void],
+    case_id: bytes,
+    wanted: int,
+    explore: np.random.Generator | None,
+) -> NDArray[np.intp]:
+    """The `wanted` first of `among`, by key, then longest wait (or a random draw), then hash. Cuts before it sorts."""
+    if wanted <= 0 or among.size == 0:
+        return among[:0]
+    first = key[among]
+    if among.size > wanted:
+        among = among[first <= np.partition(first, wanted - 1)[wanted - 1]]
+    second = explore.permutation(among.size).astype(np.int64) if explore is not None else last_offered[among]
+    order = np.lexsort((second, key[among]))
+    ranked = among[order]
+    if explore is not None:
+        return ranked[:wanted]
+    # Only those that tie with the last chosen one, or among the chosen, need the hash.
+    cut = ranked[min(wanted, ranked.size) - 1]
+    keep = (key[ranked] < key[cut]) | ((key[ranked] == key[cut]) & (last_offered[ranked] <= last_offered[cut]))
+    ranked = ranked[keep]
+    tied = _tied(key[ranked], last_offered[ranked])
+    if not tied.any():
+        return ranked[:wanted]
+    digests = [
+        hashlib.sha256(case_id + b"|" + lawyer_ids[one].tobytes()).digest() if tie else b"" for one, tie in zip(ranked, tied, strict=True)
+    ]
+    final = sorted(range(ranked.size), key=lambda i: (key[ranked[i]], last_offered[ranked[i]], digests[i]))
+    return ranked[final[:wanted]]
+
+
+def _tied(first: NDArray[np.float64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of a sorted list share both keys with a neighbour. Shape (n,)."""
+    same = (first[1:] == first[:-1]) & (second[1:] == second[:-1])
+    tied = np.zeros(first.size, dtype=bool)
+    tied[1:] |= same
+    tied[:-1] |= same
+    return tied
+
+
+def never() -> np.int64:
+    """The `last_offered` of somebody who was never offered a case: sorts before every time."""
+    return np.int64(_NEVER)

@@ -1,0 +1,45 @@
+"""Many rows at once: binary COPY into a table, within the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+_POSTGRES_TYPES = {
+    "UUID": "uuid",
+    "TEXT": "text",
+    "REAL": "float4",
+    "DOUBLE PRECISION": "float8",
+    "SMALLINT": "int2",
+    "INTEGER": "int4",
+    "BIGINT": "int8",
+    "BOOLEAN": "bool",
+    "TIMESTAMP WITH TIME ZONE": "timestamptz",
+    "TEXT[]": "text[]",
+    "DOUBLE PRECISION[]": "float8[]",
+    "JSONB": "jsonb",
+}
+
+
+def copy_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """Append `rows` (each in the order of `columns`) to `table`; None is NULL.
+
+    Returns:
+        The number of rows written. The transaction stays the caller's.
+    """
+    from sqlalchemy.dialects import postgresql
+
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    types = [_POSTGRES_TYPES[table.c[name].type.compile(dialect=dialect)] for name in columns]
+    listed = ", ".join(f'"{name}"' for name in columns)
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    with driver.cursor() as cursor:
+        with cursor.copy(f'COPY "{table.schema}"."{table.name}" ({listed}) FROM STDIN (FORMAT BINARY)') as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
+        return int(cursor.rowcount)

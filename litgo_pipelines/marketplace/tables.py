@@ -1,0 +1,318 @@
+"""The tables of schema `litgo`, as SQLAlchemy Core.
+
+Migrations create them; a test compares both. Column names of the product (in Portuguese where they came so) are kept.
+No query lives here.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ARRAY,
+    REAL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "litgo"
+
+FEATURES = ("a", "s", "t", "g", "q", "u", "r", "c")
+"""The eight features in their one order: area match, case similarity, success rate, geography, qualification, urgency fit, reviews,
+soft skills."""
+
+FEATURE_COLUMNS = tuple(f"feature_{name}" for name in FEATURES)
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    },
+)
+
+
+def _id() -> Column[object]:
+    return Column("id", Uuid, primary_key=True)
+
+
+def _moment(name: str, *, nullable: bool = False, now: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=text("now()") if now else None)
+
+
+def _share(name: str) -> Column[object]:
+    return Column(name, REAL, CheckConstraint(f"{name} BETWEEN 0 AND 1", name=name))
+
+
+def _one_of(name: str, *values: str, nullable: bool = False, default: str | None = None) -> Column[object]:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return Column(name, Text, CheckConstraint(f"{name} IN ({listed})", name=name), nullable=nullable, server_default=default)
+
+
+def _reference(name: str, table: str, *, nullable: bool = False) -> Column[object]:
+    return Column(name, Uuid, ForeignKey(f"{SCHEMA}.{table}.id"), nullable=nullable)
+
+
+lawyers = Table(
+    "lawyers",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("oab_number", Text, unique=True),
+    _one_of("status", "active", "inactive", "suspended", default="active"),
+    _moment("available_until", nullable=True),
+    _moment("available_from", nullable=True),
+    Column("primary_area", Text, nullable=False),
+    Column("specialties", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("state", Text),
+    Column("city", Text),
+    Column("lat", Double, CheckConstraint("lat BETWEEN -90 AND 90", name="lat")),
+    Column("lng", Double, CheckConstraint("lng BETWEEN -180 AND 180", name="lng")),
+    Column("anos_experiencia", Integer, CheckConstraint("anos_experiencia >= 0", name="anos_experiencia")),
+    _one_of("tipo_atuacao", "individual", "escritorio_pequeno", "escritorio_medio", "escritorio_grande", nullable=True),
+    _share("success_rate"),
+    Column("avaliacao_media", REAL, CheckConstraint("avaliacao_media BETWEEN 1 AND 5", name="avaliacao_media")),
+    Column("tempo_resposta_h", REAL, CheckConstraint("tempo_resposta_h >= 0", name="tempo_resposta_h")),
+    _share("cv_score"),
+    _share("kpi_softskill"),
+    Column("max_concurrent_cases", Integer, CheckConstraint("max_concurrent_cases >= 1", name="max_concurrent_cases")),
+    Column("cases_30d", Integer, CheckConstraint("cases_30d >= 0", name="cases_30d"), nullable=False, server_default="0"),
+    Column(
+        "capacidade_mensal",
+        Integer,
+        CheckConstraint("capacidade_mensal BETWEEN 1 AND 30", name="capacidade_mensal"),
+        nullable=False,
+        server_default="10",
+    ),
+    _moment("last_offered_at", nullable=True),
+    _moment("equity_updated_at", nullable=True),
+    _moment("created_at", now=True),
+    _moment("updated_at", now=True),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    _id(),
+    Column("state", Text),
+    Column("city", Text),
+    Column("lat", Double),
+    Column("lng", Double),
+    _moment("created_at", now=True),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    _id(),
+    _reference("client_id", "clients"),
+    Column("area", Text, nullable=False),
+    Column("subarea", Text),
+    Column("urgency_h", Integer, CheckConstraint("urgency_h > 0", name="urgency_h"), nullable=False),
+    _one_of("complexity", "LOW", "MEDIUM", "HIGH", default="MEDIUM"),
+    Column("lat", Double, CheckConstraint("lat BETWEEN -90 AND 90", name="lat")),
+    Column("lng", Double, CheckConstraint("lng BETWEEN -180 AND 180", name="lng")),
+    Column("radius_km", Integer, CheckConstraint("radius_km > 0", name="radius_km"), nullable=False, server_default="50"),
+    Column("summary", Text, nullable=False),
+    _one_of("status", "open", "contracted", "closed", "canceled", default="open"),
+    _moment("created_at", now=True),
+    Index(None, "created_at", "area"),
+    Index("ix_cases_open", "id", postgresql_where=text("status = 'open'")),
+)
+
+match_requests = Table(
+    "match_requests",
+    metadata,
+    _id(),
+    _one_of("kind", "triage", "matching"),
+    _reference("case_id", "cases", nullable=True),
+    _one_of("status", "started", "ok", "error"),
+    Column("error_class", Text),
+    _moment("started_at"),
+    Column("duration_ms", REAL),
+    Column("model_version", Text),
+    Column("embedding_space", Text),
+    Column("eligible", Integer),
+    Column("cutoff", REAL, comment="value of the last lawyer shown; those below it were not"),
+    Column("exploration", Boolean, nullable=False, server_default="false"),
+    Column("idempotency_key", Text, unique=True),
+    Column("request_hash", Text, comment="what was asked under the idempotency key"),
+    Column("answer", JSONB, comment="what was answered under the idempotency key"),
+    Index(None, "started_at"),
+)
+
+match_candidates = Table(
+    "match_candidates",
+    metadata,
+    Column("request_id", Uuid, primary_key=True),
+    Column("lawyer_id", Uuid, primary_key=True),
+    Column("score", REAL, nullable=False, comment="acceptance probability"),
+    Column("u_eff", REAL, nullable=False),
+    _one_of("outcome", "shown", "not_shown"),
+    _one_of("reason", "value", "filled", "explored", "full", "below_cutoff"),
+    comment="A log kept 180 days: no foreign keys, so that writing and expiring it stays cheap.",
+)
+
+case_matches = Table(
+    "case_matches",
+    metadata,
+    _id(),
+    _reference("request_id", "match_requests"),
+    _reference("case_id", "cases"),
+    _reference("lawyer_id", "lawyers"),
+    Column("position", SmallInteger, CheckConstraint("position >= 1", name="position"), nullable=False),
+    *(_share(name) for name in FEATURE_COLUMNS),
+    Column("raw_score", REAL, nullable=False),
+    _share("score"),
+    Column("equity_price", REAL, nullable=False, comment="a * u_eff at the decision"),
+    Column("fair_score", REAL, nullable=False, comment="score - equity_price + bonus of new lawyers"),
+    Column("propensity", REAL, CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity"), nullable=False),
+    _moment("created_at"),
+    UniqueConstraint("request_id", "position"),
+    UniqueConstraint("request_id", "lawyer_id"),
+    Index(None, "case_id"),
+    Index(None, "lawyer_id", "created_at"),
+)
+
+offers = Table(
+    "offers",
+    metadata,
+    _id(),
+    _reference("case_id", "cases"),
+    _reference("lawyer_id", "lawyers"),
+    _reference("match_id", "case_matches", nullable=True),
+    _one_of("status", "pending", "interested", "declined", "expired", "closed", default="pending"),
+    _one_of("decline_reason", "capacity", "conflict", "not_interested", "fee", "other", nullable=True),
+    _moment("sent_at"),
+    _moment("expires_at"),
+    _moment("responded_at", nullable=True),
+    UniqueConstraint("case_id", "lawyer_id"),
+    UniqueConstraint("match_id"),
+    CheckConstraint("expires_at > sent_at", name="expires_after_sent"),
+    CheckConstraint("decline_reason IS NULL OR status = 'declined'", name="reason_of_a_decline"),
+    CheckConstraint("status NOT IN ('interested', 'declined') OR responded_at IS NOT NULL", name="answered"),
+    Index("ix_offers_in_flight", "lawyer_id", postgresql_where=text("status IN ('pending', 'interested')")),
+    Index(None, "sent_at", postgresql_include=["lawyer_id"]),
+    Index(None, "lawyer_id", "sent_at"),
+)
+
+contracts = Table(
+    "contracts",
+    metadata,
+    _id(),
+    _reference("case_id", "cases"),
+    _reference("lawyer_id", "lawyers"),
+    _reference("client_id", "clients"),
+    _one_of("status", "requested", "pending-signature", "active", "closed", "canceled", default="requested"),
+    _one_of("signing_method", "docusign", "manual", nullable=True),
+    Column("envelope_id", Text),
+    Column("fee_model", JSONB),
+    _moment("signed_client", nullable=True),
+    _moment("signed_lawyer", nullable=True),
+    _moment("created_at", now=True),
+    Index("uq_contracts_open_case", "case_id", unique=True, postgresql_where=text("status <> 'canceled'")),
+    Index(None, "created_at", postgresql_include=["lawyer_id", "status"]),
+    Index(None, "lawyer_id", "created_at"),
+    Index("ix_contracts_active", "id", postgresql_where=text("status = 'active'")),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    _id(),
+    Column("contract_id", Uuid, ForeignKey(f"{SCHEMA}.contracts.id"), nullable=False, unique=True),
+    _reference("lawyer_id", "lawyers"),
+    _reference("client_id", "clients"),
+    Column("rating", SmallInteger, CheckConstraint("rating BETWEEN 1 AND 5", name="rating"), nullable=False),
+    _one_of("outcome", "won", "lost", "settled", "ongoing"),
+    Column("comment", Text),
+    _moment("created_at", now=True),
+    Index(None, "created_at"),
+)
+
+match_history = Table(
+    "match_history",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True, comment="order of arrival; ranks rows without a time"),
+    _one_of("event", "match", "recommend"),
+    Column("case_id", Uuid, nullable=False),
+    Column("lawyer_id", Uuid, nullable=False),
+    *(_share(name) for name in FEATURE_COLUMNS),
+    _one_of("label", "lost", "declined", "accepted", "won"),
+    _moment("occurred_at", nullable=True),
+    _moment("ordered_at", nullable=True),
+    Column("position", SmallInteger, CheckConstraint("position >= 1", name="position")),
+    Column("area", Text),
+    _moment("imported_at", now=True),
+    UniqueConstraint("event", "case_id", "lawyer_id", "occurred_at", name="uq_match_history_line", postgresql_nulls_not_distinct=True),
+    Index(None, "case_id"),
+    comment="Matches of the product's old backend. ordered_at is occurred_at, or that of the line before it in its file.",
+)
+
+equity_snapshots = Table(
+    "equity_snapshots",
+    metadata,
+    Column("as_of", DateTime(timezone=True), primary_key=True),
+    Column("lawyer_id", Uuid, primary_key=True),
+    Column("cases_30d", Integer, nullable=False),
+    Column("capacidade_mensal", Integer, nullable=False),
+    Column("utilisation", REAL, nullable=False),
+    Column("area", Text, nullable=False),
+    _one_of("capacity_band", "1-10", "11-15", "16-20", "21-30"),
+    Column("is_new", Boolean, nullable=False),
+    Column("eligible", Boolean, nullable=False, comment="in at least one area with demand in the 30 days"),
+    Column("last_offered_at", DateTime(timezone=True)),
+    comment="One row per active lawyer and run. No foreign key: a lawyer who leaves keeps a history.",
+)
+
+trainings = Table(
+    "trainings",
+    metadata,
+    Column("dagster_run_id", Text, primary_key=True),
+    Column("reviews_seen", BigInteger, nullable=False, comment="reviews in the database when the training set was read"),
+    Column("dataset_fingerprint", Text),
+    Column("mlflow_run_id", Text),
+    Column("model_version", Text),
+    _one_of("verdict", "pass", "fail", "insufficient data"),
+    _moment("finished_at"),
+    Index(None, "finished_at"),
+)
+
+marketplace_origin = Table(
+    "marketplace_origin",
+    metadata,
+    Column("only", Boolean, CheckConstraint("only", name="one_row"), primary_key=True, server_default="true"),
+    _one_of("origin", "simulated"),
+    Column("seed", BigInteger, nullable=False),
+    _moment("started_at"),
+    _moment("rule_since"),
+    Column("utilisation", Double, nullable=False),
+    _moment("simulated_until"),
+    comment="Says that the rows were made by the simulator, and up to which moment.",
+)
+
+simulation_truth = Table(
+    "simulation_truth",
+    metadata,
+    _one_of("entity_type", "lawyer", "case"),
+    Column("entity_id", Uuid, primary_key=True),
+    Column("traits", ARRAY(Double), nullable=False),
+    comment="Hidden quality and need. Owned by the role litgo_simulator; product code runs as litgo_app and cannot read it.",
+)

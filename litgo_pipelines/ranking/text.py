@@ -1,0 +1,41 @@
+"""Case texts as vectors: hashed words, no vocabulary to store, no model to fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DIMENSION = 256
+SPACE = f"hashed-words-pt-{DIMENSION}"
+"""Name of the vector space; vectors of two spaces are never compared."""
+
+_STOP_WORDS = """
+a ao aos as com como da das de do dos e ela ele em entre essa esse esta este eu foi ha ja la mais mas me meu minha na nao nas nem no nos
+o os ou para pela pelo por porque quando que quem se sem ser seu sua sao tambem tem um uma voce
+"""
+
+
+@lru_cache(maxsize=1)
+def _vectoriser() -> Any:
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    return HashingVectorizer(
+        n_features=DIMENSION, alternate_sign=False, norm="l2", strip_accents="unicode", stop_words=_STOP_WORDS.split(), dtype=np.float32
+    )
+
+
+def vectorise(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Unit vectors of texts; the zero vector for a text without words. Shape (n, DIMENSION)."""
+    if not texts:
+        return np.zeros((0, DIMENSION), dtype=np.float32)
+    return np.asarray(_vectoriser().transform(texts).toarray(), dtype=np.float32)
+
+
+def cosine_to_sums(vector: NDArray[np.float32], sums: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Cosine of one unit vector, shape (d,), with sums of vectors, shape (n, d). NaN where a sum is empty. Shape (n,)."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))
+    return np.divide(sums @ vector, lengths, out=np.full(len(sums), np.nan), where=lengths > 0)

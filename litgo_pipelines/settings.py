@@ -1,0 +1,145 @@
+"""Every environment variable of the project, typed and described once.
+
+Nothing else reads the environment. `docs/environment.md` and the README's table are generated from here (`litgo settings`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+
+
+class LitgoError(Exception):
+    """Something a person can mend; the message is one line that says what to do. The command line shows it without a traceback."""
+
+
+class SettingsError(LitgoError, ValueError):
+    """An environment variable holds something that cannot be used; the message names it."""
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Field names are the lower-case environment variables."""
+
+    model_config = SettingsConfigDict(env_file=None, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+
+    litgo_home: Path = Field(
+        PROJECT_FOLDER / ".litgo",
+        description="Folder of everything the project writes: embedded PostgreSQL, Dagster's files, MLflow artifacts, datasets.",
+    )
+    database_url: SecretStr | None = Field(
+        None, description="The marketplace's PostgreSQL (16 or later, with pgvector). Without it an embedded server is started."
+    )
+    dagster_postgres_url: SecretStr | None = Field(
+        None,
+        description="Dagster's storage, as `postgresql+psycopg2://…`. Defaults to the database `dagster` of the embedded server.",
+    )
+    mlflow_tracking_uri: SecretStr | None = Field(
+        None,
+        description="MLflow's tracking and registry server or database. Defaults to the database `mlflow` of the embedded server.",
+    )
+    mlflow_artifact_root: str | None = Field(
+        None,
+        description="Where a new MLflow experiment keeps its artifacts. Defaults to `LITGO_HOME/mlflow-artifacts` beside the embedded server, "
+        "else to what the tracking server decides.",
+    )
+
+    min_reviews_for_retrain: int = Field(200, ge=1, description="New reviews since the last training that start `retrain_ranker`.")
+    min_improvement: float = Field(1.05, ge=1.0, description="A candidate's held-out NDCG@5 must exceed the champion's times this factor.")
+    litgo_labels: dict[str, int] = Field(
+        default={"lost": 0, "declined": 1, "accepted": 2, "won": 3},
+        description="Relevance label of each outcome, as JSON (whole numbers, 0..30).",
+    )
+    litgo_held_out_share: float = Field(0.2, gt=0, lt=0.9, description="Share of the newest cases held out of training for evaluation.")
+    litgo_outcome_embargo_days: float = Field(
+        7.0, ge=0, description="Days before the held-out cases that training leaves out, so that no outcome leaks."
+    )
+    litgo_min_held_out_cases: int = Field(50, ge=2, description="Below this many held-out cases the gate says `insufficient data`.")
+    litgo_training_threads: int = Field(2, ge=1, description="Threads LightGBM may use.")
+    litgo_pseudonym_key: SecretStr | None = Field(
+        None, description="Key that pseudonymises ids in logged training sets. Defaults to one made and kept in `LITGO_HOME`."
+    )
+
+    litgo_equity_price: float = Field(
+        0.5, ge=0, description="`a` of the offer rule: what a fully used month costs in acceptance probability."
+    )
+    litgo_new_lawyer_bonus: float = Field(0.05, ge=0, description="`b` of the offer rule: bonus of a lawyer who has received few offers.")
+    litgo_new_lawyer_offers: int = Field(10, ge=0, description="Offers after which a lawyer is no longer new.")
+    litgo_exploration: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of requests whose order inside a value band is drawn at random, with logged propensity.",
+    )
+    litgo_offer_hours: float = Field(24.0, gt=0, description="Hours a lawyer has to answer an offer.")
+    litgo_recorded_candidates: int = Field(20, ge=1, description="Candidates recorded per request, those shown included.")
+
+    litgo_api_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        default=[], description="Bearer tokens that serving accepts, separated by commas. Without any it binds to loopback only."
+    )
+    litgo_serve_host: str = Field("127.0.0.1", description="Address `litgo serve` binds to.")
+    litgo_serve_port: int = Field(8000, ge=1, le=65535, description="Port of `litgo serve`.")
+    litgo_dagster_port: int = Field(3001, ge=1, le=65535, description="Port of Dagster's web server (3000 is Grafana's).")
+    litgo_mlflow_port: int = Field(5000, ge=1, le=65535, description="Port of the MLflow server.")
+    litgo_refresh_seconds: float = Field(3.0, gt=0, le=60, description="How often serving reads lawyers and loads again.")
+    litgo_model_poll_seconds: float = Field(5.0, gt=0, le=15, description="How often serving looks where the alias `champion` points.")
+
+    litgo_log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line that is written.")
+    litgo_log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`json`, `console`, or `auto`: readable on a terminal, JSON elsewhere."
+    )
+
+    @field_validator("litgo_home", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("litgo_api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("litgo_labels", mode="after")
+    @classmethod
+    def _all_outcomes(cls, value: dict[str, int]) -> dict[str, int]:
+        if set(value) != {"lost", "declined", "accepted", "won"}:
+            raise ValueError("must name exactly lost, declined, accepted and won")
+        if not all(0 <= label <= 30 for label in value.values()):
+            raise ValueError("labels must lie in 0..30")
+        return value
+
+    @property
+    def dagster_home(self) -> Path:
+        """Folder that Dagster keeps its instance file and compute logs in."""
+        return self.litgo_home / "dagster"
+
+    @property
+    def datasets_folder(self) -> Path:
+        """Folder of the training sets, one parquet file a fingerprint."""
+        return self.litgo_home / "datasets"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment afresh.
+
+    Raises:
+        SettingsError: a variable cannot be used; the message names each one and what is wrong with it.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        faults = "; ".join(f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
+        raise SettingsError(f"cannot use the environment: {faults}") from None
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()

@@ -1,0 +1,368 @@
+"""What becomes of offers and contracts in the simulated marketplace, by hidden traits and fixed draws.
+
+Reads what is open from the database and writes what was due, within the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from litgo_pipelines.casework.market import Market, as_void, micros
+from litgo_pipelines.casework.matching import derived_id
+from litgo_pipelines.marketplace import tables
+from litgo_pipelines.marketplace.bulk import copy_rows
+from litgo_pipelines.ranking.features import distance_km
+from litgo_pipelines.ranking.text import vectorise
+from litgo_pipelines.simulation import truth
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+CONTRACTS_PER_CASE = 0.9
+"""Share of the cases that end in a contract, as the behaviour below brings it about; scales the demand."""
+
+_HOUR = 3_600_000_000
+_DAY = 24 * _HOUR
+_NO_ANSWER, _WALKS_AWAY, _CANCELS, _SETTLES, _REVIEWS = 0.06, 0.06, 0.03, 0.15, 0.9
+_REASONS = np.array(["not_interested", "conflict", "fee", "other"])
+_RATING_MEMORY = 10
+# One stream of draws for each question that chance answers.
+_S_ANSWERS, _S_DELAY, _S_ACCEPTS, _S_REASON, _S_DRAWN, _S_PONDERS, _S_WALKS = range(7)
+_S_LASTS, _S_CANCELS, _S_SETTLES, _S_WINS, _S_REVIEWS, _S_RATING = range(7, 13)
+
+_OPEN_OFFERS = """
+SELECT o.id, o.case_id, o.lawyer_id, o.status, o.sent_at, o.expires_at, o.responded_at, COALESCE(m.position, 1),
+       k.lat, k.lng, k.radius_km, l.primary_area = k.area, k.client_id
+FROM litgo.cases k
+JOIN litgo.offers o ON o.case_id = k.id
+JOIN litgo.lawyers l ON l.id = o.lawyer_id
+LEFT JOIN litgo.case_matches m ON m.id = o.match_id
+WHERE k.status = 'open' AND o.sent_at <= :until
+ORDER BY o.case_id, 8
+"""
+_OPEN_CONTRACTS = """
+SELECT c.id, c.case_id, c.lawyer_id, c.created_at, k.lat, k.lng, k.radius_km, l.primary_area = k.area, c.client_id
+FROM litgo.contracts c JOIN litgo.cases k ON k.id = c.case_id JOIN litgo.lawyers l ON l.id = c.lawyer_id
+WHERE c.status = 'active'
+ORDER BY c.id
+"""
+
+
+def micros_of(moment: datetime) -> int:
+    """Microseconds since the epoch of a moment that is known."""
+    found = micros(moment)
+    assert found is not None
+    return found
+
+
+@dataclass
+class People:
+    """Hidden traits: of the market's lawyers, shape (n, 7), with the moment they joined, shape (n,); and of cases by id."""
+
+    traits: NDArray[np.float64]
+    created_at: NDArray[np.int64]
+    cases: dict[bytes, NDArray[np.float64]] = field(default_factory=dict)
+
+    def add_cases(self, ids: Sequence[UUID], traits: NDArray[np.float64]) -> None:
+        self.cases.update({one.bytes: row for one, row in zip(ids, traits, strict=True)})
+
+    def case_traits(self, ids: Sequence[UUID]) -> NDArray[np.float64]:
+        """Traits of cases, shape (n, 5); a case that people entered through the product is an ordinary one."""
+        ordinary = np.zeros(len(truth.CASE_TRAITS))
+        return np.array([self.cases.get(one.bytes, ordinary) for one in ids]).reshape(len(ids), len(truth.CASE_TRAITS))
+
+
+def read_people(connection: Connection, market: Market) -> People:
+    """Read hidden traits of the market's lawyers and of the cases that are still alive. Needs the simulator's role."""
+    from sqlalchemy import text
+
+    lawyers = connection.execute(
+        text(
+            "SELECT l.id, t.traits, l.created_at FROM litgo.lawyers l "
+            "JOIN litgo.simulation_truth t ON t.entity_type = 'lawyer' AND t.entity_id = l.id ORDER BY l.id"
+        )
+    ).all()
+    if [one.bytes for one, _, _ in lawyers] != [one.tobytes() for one in market.profiles.ids]:
+        raise RuntimeError("the lawyers changed while the simulation started: run it again")
+    people = People(np.array([traits for _, traits, _ in lawyers]), np.array([micros(at) for _, _, at in lawyers], dtype=np.int64))
+    cases = connection.execute(
+        text(
+            "SELECT k.id, t.traits FROM litgo.cases k JOIN litgo.simulation_truth t ON t.entity_type = 'case' AND t.entity_id = k.id "
+            "WHERE k.status IN ('open', 'contracted')"
+        )
+    ).all()
+    people.add_cases([one for one, _ in cases], np.array([traits for _, traits in cases]))
+    return people
+
+
+def happen(connection: Connection, market: Market, people: People, until: datetime) -> tuple[int, int]:
+    """Let everything that is due by `until` happen; returns the numbers of new contracts and of new reviews."""
+    contracts = _answer_and_choose(connection, market, people, until)
+    reviews = _end_contracts(connection, market, people, until)
+    return contracts, reviews
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of case and lawyer from the database, as arrays of shape (n,)."""
+
+    lawyer: NDArray[np.intp]
+    relevance: NDArray[np.float64]
+
+
+def _pairs(market: Market, people: People, columns: dict[str, Any]) -> _Pairs:
+    lawyer = np.array([market.profiles.row[one.bytes] for one in columns["lawyer_id"]], dtype=np.intp)
+    kilometres = distance_km(
+        market.profiles.lat[lawyer],
+        market.profiles.lng[lawyer],
+        np.array(columns["lat"], dtype=np.float64),
+        np.array(columns["lng"], dtype=np.float64),
+    )
+    near = np.nan_to_num(np.clip(1 - kilometres / np.array(columns["radius_km"]), 0, 1))
+    primary = np.array(columns["primary"], dtype=np.float64)
+    found = truth.relevance(people.traits[lawyer], people.case_traits(columns["case_id"]), near, primary)
+    return _Pairs(lawyer, found)
+
+
+def _columns(names: str, rows: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
+    return dict(zip(names.split(), zip(*rows, strict=True), strict=True))
+
+
+def _times(moments: Sequence[datetime | None]) -> NDArray[np.int64]:
+    return np.array([np.iinfo(np.int64).max if one is None else micros(one) for one in moments], dtype=np.int64)
+
+
+def _answer_and_choose(connection: Connection, market: Market, people: People, until: datetime) -> int:
+    from sqlalchemy import text
+
+    rows = connection.execute(text(_OPEN_OFFERS), {"until": until}).all()
+    if not rows:
+        return 0
+    seen = _columns("id case_id lawyer_id status sent expires responded position lat lng radius_km primary client_id", rows)
+    pairs = _pairs(market, people, seen)
+    draws = truth.as_numbers(as_void(list(seen["id"])))
+    status = np.array(seen["status"], dtype=object)
+    settled = np.minimum(_times(seen["responded"]), _times(seen["expires"]))
+    due = _answers(connection, seen, market, people, pairs, draws, status, settled, micros_of(until))
+    return _choices(connection, seen, market, pairs, draws, status, settled, due, until)
+
+
+def _answers(
+    connection: Connection,
+    seen: dict[str, Any],
+    market: Market,
+    people: People,
+    pairs: _Pairs,
+    draws: NDArray[np.uint64],
+    status: NDArray[np.object_],
+    settled: NDArray[np.int64],
+    until: int,
+) -> NDArray[np.bool_]:
+    """Lawyers answer, or do not in time. Writes into `status` and `settled`; returns which offers are settled by `until`."""
+    pending = status == "pending"
+    sent, expires = _times(seen["sent"]), _times(seen["expires"])
+    speed = people.traits[pairs.lawyer, 2]
+    hours = np.exp(1.2 - 0.4 * speed + 0.8 * ndtri(np.clip(truth.uniform(draws, _S_DELAY), 1e-9, 1 - 1e-9)))
+    answers = sent + (hours * _HOUR).astype(np.int64)
+    silent = (truth.uniform(draws, _S_ANSWERS) < _NO_ANSWER) | (answers >= expires)
+    moment = np.where(silent, expires, answers)
+    due = ~pending | (moment <= until)
+    utilisation = market.loads.cases[pairs.lawyer] / market.loads.capacity[pairs.lawyer]
+    draw = truth.uniform(draws, _S_ACCEPTS)
+    accepts = draw < truth.acceptance_probability(pairs.relevance, utilisation)
+    # Who would have accepted with free hands declines for lack of them.
+    busy = ~accepts & (draw < truth.acceptance_probability(pairs.relevance, np.zeros_like(utilisation)))
+    reason = np.where(busy, "capacity", _REASONS[(truth.uniform(draws, _S_REASON) * len(_REASONS)).astype(int)])
+    changed = pending & due
+    status[changed] = np.where(silent, "expired", np.where(accepts, "interested", "declined"))[changed]
+    settled[changed] = moment[changed]
+    _update_offers(connection, [seen["id"][i] for i in np.flatnonzero(changed)], status[changed], settled[changed], reason[changed])
+    return np.asarray(due)
+
+
+def _update_offers(
+    connection: Connection, ids: list[UUID], status: NDArray[np.object_], at: NDArray[np.int64], reason: NDArray[np.str_]
+) -> None:
+    from sqlalchemy import text
+
+    answered = [None if one == "expired" else moment for one, moment in zip(status, at.tolist(), strict=True)]
+    reasons = [why if one == "declined" else None for one, why in zip(status, reason.tolist(), strict=True)]
+    connection.execute(
+        text(
+            "UPDATE litgo.offers o SET status = n.status, decline_reason = n.reason, responded_at = 'epoch'::timestamptz "
+            "+ n.at * interval '1 microsecond' "
+            "FROM (SELECT unnest(CAST(:ids AS uuid[])) AS id, unnest(CAST(:status AS text[])) AS status, "
+            "unnest(CAST(:reasons AS text[])) AS reason, unnest(CAST(:at AS bigint[])) AS at) n WHERE o.id = n.id"
+        ),
+        {"ids": ids, "status": status.tolist(), "reasons": reasons, "at": answered},
+    )
+
+
+def _choices(
+    connection: Connection,
+    seen: dict[str, Any],
+    market: Market,
+    pairs: _Pairs,
+    draws: NDArray[np.uint64],
+    status: NDArray[np.object_],
+    settled: NDArray[np.int64],
+    due: NDArray[np.bool_],
+    until: datetime,
+) -> int:
+    """Clients whose offers are all settled choose one of the interested lawyers, or nobody. Returns the number of contracts."""
+    case_of = as_void(list(seen["case_id"]))
+    starts = np.flatnonzero(np.r_[True, case_of[1:] != case_of[:-1]])
+    complete = np.logical_and.reduceat(due, starts)
+    first = draws[starts]
+    ponders = (truth.uniform(first, _S_PONDERS) * 12 * _HOUR).astype(np.int64)
+    moment = np.maximum.reduceat(settled, starts) + ponders
+    ready = complete & (moment <= micros_of(until))
+    interested = status == "interested"
+    # The Gumbel-max trick: the largest of log-weight plus Gumbel noise is a draw in proportion to the weights.
+    gumbel = -np.log(-np.log(np.clip(truth.uniform(draws, _S_DRAWN), 1e-12, 1 - 1e-12)))
+    weight = np.log(truth.choice_weight(pairs.relevance, np.array(seen["position"]))) + gumbel
+    drawn = np.where(interested, weight, -np.inf)
+    best = np.maximum.reduceat(drawn, starts)
+    leaves = (truth.uniform(first, _S_WALKS) < _WALKS_AWAY) | np.isneginf(best)
+    group = np.cumsum(np.r_[True, case_of[1:] != case_of[:-1]]) - 1
+    winners = np.flatnonzero(interested & (drawn == best[group]) & (ready & ~leaves)[group])
+    _close_cases(connection, [seen["case_id"][starts[i]] for i in np.flatnonzero(ready & leaves)], "closed")
+    _sign(connection, seen, winners, moment[group[winners]])
+    _learn_texts(connection, market, [seen["case_id"][i] for i in winners], pairs.lawyer[winners])
+    return len(winners)
+
+
+def _close_cases(connection: Connection, case_ids: list[UUID], status: str) -> None:
+    from sqlalchemy import text
+
+    found = {"ids": case_ids, "status": status}
+    connection.execute(text("UPDATE litgo.cases SET status = :status WHERE id = ANY(:ids)"), found)
+    connection.execute(
+        text("UPDATE litgo.offers SET status = 'closed' WHERE case_id = ANY(:ids) AND status IN ('interested', 'pending')"), found
+    )
+
+
+def _sign(connection: Connection, seen: dict[str, Any], winners: NDArray[np.intp], moments: NDArray[np.int64]) -> None:
+    rows = []
+    for i, at in zip(winners.tolist(), moments.tolist(), strict=True):
+        signed = datetime.fromtimestamp(at / 1_000_000, tz=seen["sent"][i].tzinfo)
+        case_id = seen["case_id"][i]
+        rows.append(
+            (
+                derived_id(case_id, "contract"),
+                case_id,
+                seen["lawyer_id"][i],
+                seen["client_id"][i],
+                "active",
+                "docusign",
+                signed,
+                signed,
+                signed,
+            )
+        )
+    columns = ("id", "case_id", "lawyer_id", "client_id", "status", "signing_method", "signed_client", "signed_lawyer", "created_at")
+    copy_rows(connection, tables.contracts, columns, rows)
+    _close_cases(connection, [row[1] for row in rows], "contracted")
+
+
+def _learn_texts(connection: Connection, market: Market, case_ids: list[UUID], lawyers: NDArray[np.intp]) -> None:
+    """Keep the in-memory profiles in step with the contracts, as a fresh reading would have them."""
+    from sqlalchemy import text
+
+    rows = connection.execute(text("SELECT id, summary FROM litgo.cases WHERE id = ANY(:ids)"), {"ids": case_ids})
+    told: dict[UUID, str] = {case_id: summary for case_id, summary in rows}
+    np.add.at(market.profiles.texts, lawyers, vectorise([told[one] for one in case_ids]))
+
+
+def _end_contracts(connection: Connection, market: Market, people: People, until: datetime) -> int:
+    """Contracts whose time has come end: canceled, or closed with an outcome and mostly a review. Returns the reviews."""
+    from sqlalchemy import text
+
+    rows = connection.execute(text(_OPEN_CONTRACTS)).all()
+    if not rows:
+        return 0
+    all_draws = truth.as_numbers(as_void([row[0] for row in rows]))
+    days = np.clip(np.exp(2.1 + 0.5 * ndtri(np.clip(truth.uniform(all_draws, _S_LASTS), 1e-9, 1 - 1e-9))), 2, 45)
+    ends = _times([row[3] for row in rows]) + (days * _DAY).astype(np.int64)
+    due = np.flatnonzero(ends <= micros_of(until))
+    if due.size == 0:
+        return 0
+    seen = _columns("id case_id lawyer_id created lat lng radius_km primary client_id", [rows[i] for i in due.tolist()])
+    pairs, draws = _pairs(market, people, seen), all_draws[due]
+    canceled = truth.uniform(draws, _S_CANCELS) < _CANCELS
+    _finish(connection, [seen["id"][i] for i in np.flatnonzero(canceled)], "canceled")
+    _finish(connection, [seen["id"][i] for i in np.flatnonzero(~canceled)], "closed")
+    _close_cases(connection, list(seen["case_id"]), "closed")
+    wins = truth.uniform(draws, _S_WINS) < truth.win_probability(pairs.relevance)
+    outcome = np.where(truth.uniform(draws, _S_SETTLES) < _SETTLES, "settled", np.where(wins, "won", "lost"))
+    mood = 1.6 + 2.6 * pairs.relevance + 0.8 * (outcome == "won") - 0.6 * (outcome == "lost")
+    rating = np.clip(np.rint(mood + 1.6 * (truth.uniform(draws, _S_RATING) - 0.5)), 1, 5).astype(int)
+    reviewed = np.flatnonzero(~canceled & (truth.uniform(draws, _S_REVIEWS) < _REVIEWS))
+    _review(connection, seen, reviewed, outcome, rating, ends[due])
+    _learn_reviews(connection, market, pairs.lawyer[reviewed], outcome[reviewed], rating[reviewed])
+    for one in seen["case_id"]:
+        people.cases.pop(one.bytes, None)
+    return len(reviewed)
+
+
+def _finish(connection: Connection, contract_ids: list[UUID], status: str) -> None:
+    from sqlalchemy import text
+
+    connection.execute(text("UPDATE litgo.contracts SET status = :status WHERE id = ANY(:ids)"), {"ids": contract_ids, "status": status})
+
+
+def _review(
+    connection: Connection,
+    seen: dict[str, Any],
+    reviewed: NDArray[np.intp],
+    outcome: NDArray[np.str_],
+    rating: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> None:
+    zone = seen["created"][0].tzinfo
+    copy_rows(
+        connection,
+        tables.reviews,
+        ("id", "contract_id", "lawyer_id", "client_id", "rating", "outcome", "created_at"),
+        (
+            (
+                derived_id(seen["id"][i], "review"),
+                seen["id"][i],
+                seen["lawyer_id"][i],
+                seen["client_id"][i],
+                int(rating[i]),
+                str(outcome[i]),
+                datetime.fromtimestamp(int(ends[i]) / 1_000_000, tz=zone),
+            )
+            for i in reviewed.tolist()
+        ),
+    )
+
+
+def _learn_reviews(
+    connection: Connection, market: Market, lawyers: NDArray[np.intp], outcome: NDArray[np.str_], rating: NDArray[np.int64]
+) -> None:
+    """The product's app would update a lawyer's mean rating; track records in memory follow too."""
+    from sqlalchemy import text
+
+    profiles = market.profiles
+    np.add.at(profiles.won, lawyers, outcome == "won")
+    np.add.at(profiles.lost, lawyers, outcome == "lost")
+    for lawyer, stars in zip(lawyers.tolist(), rating.tolist(), strict=True):
+        profiles.rating[lawyer] += (stars - profiles.rating[lawyer]) / _RATING_MEMORY
+    changed = np.unique(lawyers)
+    connection.execute(
+        text(
+            "UPDATE litgo.lawyers l SET avaliacao_media = n.rating "
+            "FROM (SELECT unnest(CAST(:ids AS uuid[])) AS id, unnest(CAST(:ratings AS real[])) AS rating) n WHERE l.id = n.id"
+        ),
+        {"ids": [UUID(bytes=profiles.ids[i].tobytes()) for i in changed], "ratings": profiles.rating[changed].tolist()},
+    )

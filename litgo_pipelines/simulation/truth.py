@@ -1,0 +1,63 @@
+"""What nobody in the product may see: how good a lawyer truly is, what a case truly needs, and what follows from both. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+LATENT = 4
+"""Dimensions of skill and need."""
+LAWYER_TRAITS = ("quality", "kindness", "speed", *(f"skill_{i}" for i in range(LATENT)))
+CASE_TRAITS = ("difficulty", *(f"need_{i}" for i in range(LATENT)))
+
+
+def relevance(
+    lawyer: NDArray[np.float64], case: NDArray[np.float64], near: NDArray[np.float64], primary: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """True relevance of lawyers for cases, 0..1.
+
+    Args:
+        lawyer: shape (n, 7), see LAWYER_TRAITS; quality is heavy-tailed.
+        case: shape (n, 5) or (5,), see CASE_TRAITS.
+        near: shape (n,), 1 beside the client, 0 at the case's radius and beyond.
+        primary: shape (n,), 1 where the area is the lawyer's main one.
+    """
+    case = np.broadcast_to(case, (len(lawyer), len(CASE_TRAITS)))
+    skill = np.einsum("ij,ij->i", lawyer[:, 3:], case[:, 1:])
+    return np.asarray(expit(-0.3 + 1.1 * lawyer[:, 0] + 0.8 * skill + 0.35 * lawyer[:, 1] + 0.45 * near + 0.3 * primary - 0.4 * case[:, 0]))
+
+
+def acceptance_probability(relevance: NDArray[np.float64], utilisation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P(the lawyer wants the case): by relevance, and reluctantly when nearly full. Shapes (n,)."""
+    reluctance = np.clip((utilisation - 0.7) / 0.5, 0.0, 1.0)
+    return np.asarray(expit(-1.6 + 3.6 * relevance) * (1.0 - 0.8 * reluctance))
+
+
+def win_probability(relevance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P(the case is won, if it is not settled). Shape (n,)."""
+    return np.asarray(expit(-2.0 + 4.2 * relevance))
+
+
+def choice_weight(relevance: NDArray[np.float64], position: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How strongly a client is drawn to an interested lawyer: by relevance, and by standing first. Shapes (n,)."""
+    return np.asarray(np.exp(2.0 * relevance) / position**0.8)
+
+
+def uniform(ids: NDArray[np.uint64], stream: int) -> NDArray[np.float64]:
+    """One uniform number in [0, 1) for each id and stream, always the same one: what happens to an offer needs no memory.
+
+    SplitMix64 (Steele, Lea and Flood, 2014) of the id. Shape (n,).
+    """
+    with np.errstate(over="ignore"):
+        mixed = ids + np.uint64(0x9E3779B97F4A7C15) * np.uint64(stream + 1)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed = mixed ^ (mixed >> np.uint64(31))
+    return np.asarray((mixed >> np.uint64(11)) * 2.0**-53)
+
+
+def as_numbers(ids: NDArray[np.void]) -> NDArray[np.uint64]:
+    """Ids of 16 bytes as whole numbers, for `uniform`. Shape (n,)."""
+    pairs = np.ascontiguousarray(ids).view(np.uint64).reshape(-1, 2)
+    return pairs[:, 0] ^ (pairs[:, 1] << np.uint64(1))
