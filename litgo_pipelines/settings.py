@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     )
     mlflow_artifact_root: str | None = Field(
         None,
-        description="Where a new MLflow experiment keeps its artifacts. Defaults to `LITGO_HOME/mlflow-artifacts` beside the embedded server, "
+        description="Where a new MLflow experiment keeps its artifacts. Defaults to `LITGO_HOME/mlflow-artifacts` when embedded, "
         "else to what the tracking server decides.",
     )
 

@@ -152,3 +152,26 @@ def utilisation(connection: Connection, as_of: datetime) -> NDArray[np.float64]:
         text("SELECT utilisation FROM litgo.equity_snapshots WHERE as_of = :as_of AND eligible"), {"as_of": as_of}
     ).scalars()
     return np.array(list(rows), dtype=np.float64)
+
+
+def snapshot_faults(connection: Connection, moments: list[datetime] | None) -> dict[str, int]:
+    """How many rows of snapshots cannot be right, by kind of fault.
+
+    Args:
+        moments: which snapshots to look at; None: the newest.
+    """
+    from sqlalchemy import text
+
+    row = connection.execute(
+        text(
+            "WITH chosen AS (SELECT * FROM litgo.equity_snapshots WHERE as_of = ANY(CAST(:moments AS timestamptz[])) "
+            "OR (CAST(:moments AS timestamptz[]) IS NULL AND as_of = (SELECT max(as_of) FROM litgo.equity_snapshots))) "
+            "SELECT count(*) FILTER (WHERE capacidade_mensal NOT BETWEEN 1 AND 30) AS capacity_out_of_range, "
+            "count(*) FILTER (WHERE cases_30d < 0) AS negative_load, "
+            "count(*) - count(DISTINCT (as_of, lawyer_id)) AS lawyers_twice, "
+            "CASE WHEN count(*) = 0 AND EXISTS (SELECT FROM litgo.lawyers WHERE status = 'active') THEN 1 ELSE 0 END AS empty_snapshot "
+            "FROM chosen"
+        ),
+        {"moments": moments},
+    ).one()
+    return dict(row._mapping)

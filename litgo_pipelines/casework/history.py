@@ -23,6 +23,7 @@ import json
 import os
 import re
 import reprlib
+import textwrap
 import time
 import zlib
 from collections import deque
@@ -34,6 +35,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from uuid import UUID, uuid5
+
+from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
@@ -78,7 +81,7 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 
 
-class HistoryError(ValueError):
+class HistoryError(LitgoError, ValueError):
     """The file, or what was asked for it, cannot be used at all; the message is one line that says what to do."""
 
 
@@ -235,7 +238,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, zlib.error) as error:
-        raise HistoryError(f"{path} cannot be read ({error}): nothing was imported") from error
+        raise HistoryError(f"{path} cannot be read ({_one_line(error)}): nothing was imported") from error
 
 
 @contextmanager
@@ -327,8 +330,8 @@ class _Layout:
         else:
             missing += [feature for feature in NEEDED_FEATURES if feature not in features]
         if missing:
-            found = ", ".join(names[:30]) or "none"
-            raise HistoryError(f"{path} lacks the columns {', '.join(missing)} (found: {found})")
+            found = textwrap.shorten(", ".join(names), 200, placeholder=" ...")
+            raise HistoryError(f"{path} lacks the columns {', '.join(missing)} (found: {found or 'none'})")
         used = (*plain.values(), *features.values(), *(["features"] if packed else []))
         twice = [name for name in used if names.count(name) > 1]
         if twice:
@@ -852,24 +855,24 @@ def _stage(connection: Connection, reading: _Reading, source: _Source, on_batch:
     from litgo_pipelines.marketplace.bulk import copy_rows
 
     table = _staging_table()
-    table.create(connection, checkfirst=False)
-    connection.commit()
+    with connection.begin():
+        table.create(connection, checkfirst=False)
     while lines := list(itertools.islice(source.lines, BATCH_LINES)):
-        copy_rows(connection, table, _STAGED, reading.rows(lines))
-        connection.commit()
+        with connection.begin():
+            copy_rows(connection, table, _STAGED, reading.rows(lines))
         on_batch()
 
 
 def _write(connection: Connection) -> _Written:
     from sqlalchemy import text
 
-    connection.execute(text("SET LOCAL work_mem = '64MB'"))
-    connection.execute(text(_KEEP_LATEST))
-    connection.execute(text("ANALYZE pg_temp.history_latest"))
-    found = connection.execute(text(_COUNT)).one()
-    connection.commit()
-    connection.execute(text(_TAKE_TURNS))
-    updated = connection.execute(text(_CORRECT)).rowcount
-    inserted = connection.execute(text(_ADD)).rowcount
-    connection.commit()
+    with connection.begin():
+        connection.execute(text("SET LOCAL work_mem = '64MB'"))
+        connection.execute(text(_KEEP_LATEST))
+        connection.execute(text("ANALYZE pg_temp.history_latest"))
+        found = connection.execute(text(_COUNT)).one()
+    with connection.begin():
+        connection.execute(text(_TAKE_TURNS))
+        updated = connection.execute(text(_CORRECT)).rowcount
+        inserted = connection.execute(text(_ADD)).rowcount
     return _Written(found.rows, found.cases, found.lawyers, updated, inserted)

@@ -35,13 +35,18 @@ ORDER BY l.id
 """
 
 # The newest texts say best what a lawyer does, and bound what a start has to read.
-_HANDLED_TEXTS = f"""
-SELECT lawyer_id, summary
-FROM (SELECT c.lawyer_id, k.summary, row_number() OVER (PARTITION BY c.lawyer_id ORDER BY c.created_at DESC, c.id) AS age
-      FROM litgo.contracts c JOIN litgo.cases k ON k.id = c.case_id
-      WHERE c.status <> 'canceled' AND c.created_at <= :as_of) handled
+_RECENT = f"""
+SELECT lawyer_id, case_id
+FROM (SELECT lawyer_id, case_id, row_number() OVER (PARTITION BY lawyer_id ORDER BY created_at DESC, id) AS age
+      FROM litgo.contracts WHERE status <> 'canceled' AND created_at <= :as_of) every
 WHERE age <= {_RECENT_CASES}
 """
+_HANDLED = f"SELECT lawyer_id, md5(string_agg(case_id::text, ' ' ORDER BY case_id)) FROM ({_RECENT}) recent GROUP BY lawyer_id"
+_HANDLED_TEXTS = f"""
+SELECT recent.lawyer_id, k.summary FROM ({_RECENT}) recent JOIN litgo.cases k ON k.id = recent.case_id
+WHERE recent.lawyer_id = ANY(:ids)
+"""
+_TEXTS_AT_ONCE = 4096
 
 # The nightly count holds as of the newest snapshot; contracts made since are added, so that a day's signings count at once.
 _LOADS = """
@@ -70,11 +75,12 @@ WHERE CAST(:ids AS uuid[]) IS NULL OR l.id = ANY(:ids)
 ORDER BY l.id
 """
 
-# Offers younger than a week are not ripe: most of their cases are still being decided.
-_ACCEPTED = """
-SELECT count(*), count(c.id)
-FROM litgo.offers o LEFT JOIN litgo.contracts c ON c.case_id = o.case_id AND c.lawyer_id = o.lawyer_id AND c.status <> 'canceled'
-WHERE o.sent_at > CAST(:as_of AS timestamptz) - interval '37 days' AND o.sent_at <= CAST(:as_of AS timestamptz) - interval '7 days'
+# Contracts follow their offers by about a day; both are counted from indexes alone.
+_CONTRACTS_PER_OFFER = """
+SELECT (SELECT count(*) FROM litgo.offers
+        WHERE sent_at > CAST(:as_of AS timestamptz) - interval '31 days' AND sent_at <= CAST(:as_of AS timestamptz) - interval '1 day'),
+       (SELECT count(*) FROM litgo.contracts
+        WHERE created_at > CAST(:as_of AS timestamptz) - interval '30 days' AND created_at <= :as_of AND status <> 'canceled')
 """
 _PRIOR_CONTRACTS, _PRIOR_OFFERS = 20.0, 100.0
 
@@ -92,14 +98,16 @@ class Profiles:
     """Who the lawyers are, all of shape (n,) unless said otherwise; NaN where unknown.
 
     Attributes:
-        ids: 16 bytes each, ascending.
+        ids: 16 bytes each, ascending; `uuids` are the same as objects.
         row: index of a lawyer by id.
         pools: the practitioners of each area.
         texts: shape (n, DIMENSION), sum of the vectors of the cases they handled lately.
+        handled: a digest of which cases those are, by lawyer; who handled none is not in it.
         won, lost, received: cases won and lost, offers received so far.
     """
 
     ids: NDArray[np.void]
+    uuids: list[UUID]
     row: dict[bytes, int]
     pools: dict[str, AreaPool]
     lat: NDArray[np.float64]
@@ -112,6 +120,7 @@ class Profiles:
     lost: NDArray[np.int64]
     received: NDArray[np.int64]
     texts: NDArray[np.float32]
+    handled: dict[bytes, str]
 
 
 @dataclass(frozen=True)
@@ -200,12 +209,12 @@ def as_void(ids: list[UUID]) -> NDArray[np.void]:
     return np.frombuffer(b"".join(one.bytes for one in ids), dtype="V16")
 
 
-def read_market(connection: Connection, as_of: datetime) -> Market:
-    """Read lawyers, track records and loads as they are at `as_of`.
+def read_market(connection: Connection, as_of: datetime, known: Profiles | None = None) -> Market:
+    """Read lawyers, track records and loads as they are at `as_of`; `known` as for `read_profiles`.
 
     The transaction should be one of repeatable reads, so that both parts tell of the same lawyers.
     """
-    return Market(read_profiles(connection, as_of), read_loads(connection, as_of), as_of)
+    return Market(read_profiles(connection, as_of, known), read_loads(connection, as_of), as_of)
 
 
 def refresh_loads(connection: Connection, market: Market, as_of: datetime) -> Market | None:
@@ -218,8 +227,12 @@ def refresh_loads(connection: Connection, market: Market, as_of: datetime) -> Ma
     return Market(market.profiles, read_loads(connection, as_of), as_of)
 
 
-def read_profiles(connection: Connection, as_of: datetime) -> Profiles:
-    """Read who the lawyers are and what they handled up to `as_of`."""
+def read_profiles(connection: Connection, as_of: datetime, known: Profiles | None = None) -> Profiles:
+    """Read who the lawyers are and what they handled up to `as_of`.
+
+    Args:
+        known: an earlier reading, from which the texts of those who handled nothing new since are taken over.
+    """
     from sqlalchemy import text
 
     rows = connection.execute(text(_PROFILES), {"as_of": as_of}).all()
@@ -228,15 +241,12 @@ def read_profiles(connection: Connection, as_of: datetime) -> Profiles:
     row = {one.tobytes(): index for index, one in enumerate(ids)}
     numbers = [np.array(column, dtype=np.float64) for column in columns[3:9]]
     counts = [np.array(column, dtype=np.int64) for column in columns[9:12]]
-    handled = connection.execute(text(_HANDLED_TEXTS), {"as_of": as_of}).all()
-    texts = np.zeros((len(ids), DIMENSION), dtype=np.float32)
-    if handled:
-        holders = np.array([row[lawyer.bytes] for lawyer, _ in handled])
-        np.add.at(texts, holders, vectorise([summary for _, summary in handled]))
+    texts, handled = _read_texts(connection, as_of, row, known)
     lat, lng, qualification, response_h, rating, soft_skill = numbers
     won, lost, received = counts
     return Profiles(
         ids=ids,
+        uuids=list(columns[0]),
         row=row,
         pools=area_pools(columns[1], columns[2]),
         lat=lat,
@@ -249,7 +259,29 @@ def read_profiles(connection: Connection, as_of: datetime) -> Profiles:
         lost=lost,
         received=received,
         texts=texts,
+        handled=handled,
     )
+
+
+def _read_texts(
+    connection: Connection, as_of: datetime, row: dict[bytes, int], known: Profiles | None
+) -> tuple[NDArray[np.float32], dict[bytes, str]]:
+    """`texts` and `handled` of the lawyers in `row`. Only what changed since `known` is read and turned into vectors."""
+    from sqlalchemy import text
+
+    handled = {lawyer.bytes: digest for lawyer, digest in connection.execute(text(_HANDLED), {"as_of": as_of})}
+    texts = np.zeros((len(row), DIMENSION), dtype=np.float32)
+    changed = []
+    for lawyer, digest in handled.items():
+        if known is not None and known.handled.get(lawyer) == digest:
+            texts[row[lawyer]] = known.texts[known.row[lawyer]]
+        else:
+            changed.append(UUID(bytes=lawyer))
+    if changed:
+        found = connection.execute(text(_HANDLED_TEXTS), {"as_of": as_of, "ids": changed})
+        for part in found.partitions(_TEXTS_AT_ONCE):
+            np.add.at(texts, [row[lawyer.bytes] for lawyer, _ in part], vectorise([summary for _, summary in part]))
+    return texts, handled
 
 
 def area_pools(primary: tuple[str, ...], specialties: tuple[list[str], ...]) -> dict[str, AreaPool]:
@@ -288,11 +320,11 @@ def _times(moments: tuple[datetime | None, ...], unknown: int) -> NDArray[np.int
 
 
 def read_p_win(connection: Connection, as_of: datetime) -> float:
-    """Contracts per offer among ripe offers of the last weeks, drawn towards one in five where they are few."""
+    """Contracts per offer over the last 30 days, drawn towards one in five where offers are few. At most 1."""
     from sqlalchemy import text
 
-    offers, contracts = connection.execute(text(_ACCEPTED), {"as_of": as_of}).one()
-    return float((contracts + _PRIOR_CONTRACTS) / (offers + _PRIOR_OFFERS))
+    offers, contracts = connection.execute(text(_CONTRACTS_PER_OFFER), {"as_of": as_of}).one()
+    return min(1.0, float((contracts + _PRIOR_CONTRACTS) / (offers + _PRIOR_OFFERS)))
 
 
 def reread_loads(connection: Connection, lawyers: list[UUID], as_of: datetime) -> dict[bytes, FreshLoad]:

@@ -166,6 +166,7 @@ class Decision:
 
     Attributes:
         lawyers: ids, 16 bytes each.
+        names: ids of the whole market, by its indices.
         u_eff: load when it was decided.
         step: what one more offer adds to it.
         p_win: probability that an offer becomes a contract.
@@ -175,6 +176,7 @@ class Decision:
     ask: _Ask
     candidates: Candidates
     lawyers: NDArray[np.void]
+    names: Sequence[UUID]
     u_eff: NDArray[np.float64]
     step: NDArray[np.float64]
     p_win: float
@@ -200,7 +202,7 @@ class Decision:
     @property
     def chosen_ids(self) -> list[UUID]:
         """The lawyers shown, best first."""
-        return [UUID(bytes=one.tobytes()) for one in self.lawyers[self.allocation.chosen]]
+        return [self.names[one] for one in self.chosen.tolist()]
 
     def match_id(self, position: int) -> UUID:
         """Id of the match at a position (from 1)."""
@@ -213,7 +215,7 @@ class Decision:
 
 def derived_id(origin: UUID, purpose: str) -> UUID:
     """A stable id for something that belongs to `origin`."""
-    return UUID(bytes=hashlib.blake2b(origin.bytes + purpose.encode(), digest_size=16).digest(), version=4)
+    return UUID(bytes=hashlib.blake2b(origin.bytes + purpose.encode(), digest_size=16).digest())
 
 
 def _allocated(market: Market, ask: _Ask, candidates: Candidates) -> Decision:
@@ -233,7 +235,7 @@ def _allocated(market: Market, ask: _Ask, candidates: Candidates) -> Decision:
         step=step,
         explore=_explorer(ask.request_id, ask.rule.exploration),
     )
-    return Decision(ask, candidates, lawyers, u_eff, step, market.loads.p_win, allocation)
+    return Decision(ask, candidates, lawyers, market.profiles.uuids, u_eff, step, market.loads.p_win, allocation)
 
 
 def _explorer(request_id: UUID, share: float) -> np.random.Generator | None:
@@ -555,21 +557,22 @@ def _match_rows(decision: Decision) -> Iterable[tuple[object, ...]]:
 def _candidate_rows(decision: Decision, most: int) -> Iterable[tuple[object, ...]]:
     """Those shown, then the best of the others, `most` in all."""
     found = decision.allocation
-    shown = found.chosen.tolist()
-    others = np.setdiff1d(np.arange(len(found.value)), found.chosen, assume_unique=True)
-    room = max(0, most - len(shown))
+    others = np.delete(np.arange(len(found.value)), found.chosen)
+    room = max(0, most - len(found.chosen))
     if others.size > room:
         others = others[np.argpartition(-found.value[others], room)[:room]] if room else others[:0]
-    for place, one in enumerate(shown):
-        reason = "filled" if found.filled[place] else "explored" if found.explored else "value"
-        yield (decision.request_id, UUID(bytes=decision.lawyers[one].tobytes()), *_state(decision, one), "shown", reason)
-    for one in others.tolist():
-        reason = "full" if found.full[one] else "below_cutoff"
-        yield (decision.request_id, UUID(bytes=decision.lawyers[one].tobytes()), *_state(decision, one), "not_shown", reason)
-
-
-def _state(decision: Decision, one: int) -> tuple[float, float]:
-    return float(decision.candidates.score[one]), float(decision.u_eff[one])
+    recorded = np.concatenate([found.chosen, others])
+    seen = zip(
+        decision.candidates.members[recorded].tolist(),
+        decision.candidates.score[recorded].tolist(),
+        decision.u_eff[recorded].tolist(),
+        ["filled" if filled else "explored" if found.explored else "value" for filled in found.filled.tolist()]
+        + ["full" if full else "below_cutoff" for full in found.full[others].tolist()],
+        strict=True,
+    )
+    for place, (member, score, u_eff, reason) in enumerate(seen):
+        outcome = "shown" if place < len(found.chosen) else "not_shown"
+        yield decision.request_id, decision.names[member], score, u_eff, outcome, reason
 
 
 def _offer_rows(decision: Decision, lifetime: timedelta) -> Iterable[tuple[object, ...]]:

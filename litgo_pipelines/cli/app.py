@@ -57,11 +57,12 @@ def build_app() -> typer.Typer:
         if importlib.util.find_spec(f"litgo_pipelines.cli.{module}") is None:
             continue
         verb = getattr(importlib.import_module(f"litgo_pipelines.cli.{module}"), function)
-        app.command(name, context_settings=_PASS_THROUGH if name == "dagster" else None)(_logged(verb))
+        app.command(name, context_settings=_PASS_THROUGH if name == "dagster" else None)(verb if name == "doctor" else _logged(verb))
     databases = typer.Typer(help="The marketplace's database: its schema and its URL.", no_args_is_help=True)
     databases.command("upgrade")(_logged(db.upgrade))
     databases.command("status")(_logged(db.status))
     databases.command("url")(_logged(db.url))
+    databases.command("stop")(_logged(db.stop))
     app.add_typer(databases, name="db")
     app.command("settings")(settings.settings)
     return app

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from litgo_pipelines.settings import get_settings
+from litgo_pipelines.settings import LitgoError, get_settings
 
 
 class Service(StrEnum):
@@ -63,3 +63,22 @@ def url(
     services = database.services_for(get_settings())
     urls = {Service.LITGO: services.database, Service.DAGSTER: services.dagster, Service.MLFLOW: services.mlflow}
     typer.echo(urls[service])
+
+
+def stop() -> None:
+    """Stop the embedded server, if one runs and no process uses it; it stops by itself unless its last user was killed.
+
+    Example: `litgo db stop`
+    """
+    from litgo_pipelines.marketplace import embedded
+
+    home = get_settings().litgo_home
+    found = embedded.status(home)
+    if not found.running:
+        typer.echo("No embedded server runs.")
+        return
+    if found.leases:
+        raise LitgoError(f"the embedded server is in use by the processes {', '.join(map(str, found.leases))}: end them first")
+    embedded.acquire(home)
+    embedded.release(home)
+    typer.echo("The embedded server is stopped.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from honcho.manager import Manager
+from honcho.manager import KILL_WAIT, Manager
 from honcho.process import Popen, Process
 
 _PR_SET_PDEATHSIG = 1
@@ -47,16 +48,31 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], folder: Pa
 
 
 class _LeashedProcess(Process):  # type: ignore[misc]  # honcho is not typed
-    """A program that ends when honcho's process around it ends, which in turn ends when we do."""
+    """A program around which honcho keeps a process of its own; when `litgo` is killed, that one ends the whole process group."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._child_ctor = functools.partial(Popen, preexec_fn=die_with_parent)
 
     def run(self, events: Any = None, ignore_signals: bool = False) -> None:
-        # It has nothing to clean up, and it ignores everything gentler.
-        die_with_parent(signal.SIGKILL)
+        signal.signal(signal.SIGHUP, self._end)
+        die_with_parent(signal.SIGHUP)
         super().run(events, ignore_signals)
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGALRM, self._end_by_force)
+        signal.alarm(KILL_WAIT)
+        self._signal_group(signal.SIGTERM)
+
+    def _end_by_force(self, _number: int, _frame: FrameType | None) -> None:
+        self._signal_group(signal.SIGKILL)
+        # Nobody reads the lines that honcho would still deliver before it lets this process end.
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, number)
 
 
 class LeashedManager(Manager):  # type: ignore[misc]  # honcho is not typed
@@ -65,3 +81,10 @@ class LeashedManager(Manager):  # type: ignore[misc]  # honcho is not typed
     def __init__(self) -> None:
         super().__init__()
         self._process_ctor = _LeashedProcess
+
+    def terminate(self) -> None:
+        if not self._terminating:
+            # honcho itself counts the seconds from the moment when the first program has ended: if all are deaf, never.
+            signal.signal(signal.SIGALRM, lambda _number, _frame: self.kill())
+            signal.alarm(KILL_WAIT)
+        super().terminate()

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from litgo_pipelines.settings import PROJECT_FOLDER, Settings
+from litgo_pipelines.settings import PROJECT_FOLDER, LitgoError, Settings
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+DOCUMENTS = (PROJECT_FOLDER / "README.md", PROJECT_FOLDER / "docs" / "environment.md")
+BEGIN, END = "<!-- environment -->", "<!-- /environment -->"
 
 
 @dataclass(frozen=True)
@@ -53,20 +56,39 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def with_table(text: str) -> str:
+    """The text of a document with the table between its markers renewed.
+
+    Raises:
+        LitgoError: the markers are missing.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise LitgoError(f"the document lacks the markers {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{markdown()}{END}{after}"
+
+
 def settings(
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table that README and docs/environment.md hold.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table that the documents hold.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Renew the table in README.md and docs/environment.md.")] = False,
 ) -> None:
     """List every environment variable with its default and meaning.
 
-    Example: `litgo settings --markdown > table.md`
+    Example: `litgo settings --write`
     """
+    if write:
+        for document in DOCUMENTS:
+            document.write_text(with_table(document.read_text(encoding="utf-8")), encoding="utf-8")
+        return
     if as_markdown:
         typer.echo(markdown(), nl=False)
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("Variable", "Default", "Meaning")
+    table = Table("Variable", "Default", "Meaning", show_lines=True)
     for variable in variables():
-        table.add_row(variable.name, variable.default, variable.description)
+        table.add_row(variable.name, escape(variable.default), escape(variable.description))
     Console().print(table)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from litgo_pipelines.observability.logs import is_readable
 from litgo_pipelines.settings import PROJECT_FOLDER, LitgoError, Settings, get_settings
 
 if TYPE_CHECKING:
@@ -53,14 +54,15 @@ class Program:
 def programs(settings: Settings, services: Services) -> list[Program]:
     """What `up` runs. MLflow's server is left out where `MLFLOW_TRACKING_URI` names one that runs already."""
     python = (sys.executable, "-m")
+    options = ("-w", str(WORKSPACE), "--log-format", "colored" if is_readable(settings, sys.stdout) else "json")
     web = Program(
         "dagster",
-        (*python, "dagster_webserver", "-h", _LOOPBACK, "-p", str(settings.litgo_dagster_port), "-w", str(WORKSPACE)),
+        (*python, "dagster_webserver", "-h", _LOOPBACK, "-p", str(settings.litgo_dagster_port), *options),
         port=settings.litgo_dagster_port,
         setting="LITGO_DAGSTER_PORT",
         title="Dagster",
     )
-    daemon = Program("daemon", (*python, "dagster._daemon", "run", "-w", str(WORKSPACE)))
+    daemon = Program("daemon", (*python, "dagster._daemon", "run", *options))
     serving = Program(
         "serve",
         (*python, "litgo_pipelines.cli", "serve"),

@@ -210,6 +210,30 @@ def require_current(url: str) -> None:
         raise DatabaseError(f"the database is at revision {status.current}, this code needs {status.head}: run `litgo db upgrade`")
 
 
+def require_role(url: str, role: Role) -> None:
+    """Refuse a database in which this user cannot act as `role`.
+
+    Raises:
+        DatabaseError: the role is missing, or is not this user's to take.
+    """
+    from sqlalchemy import text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    engine = open_engine(url, role)
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(text("SELECT current_user")).scalar_one()
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"cannot use the database: {_described(error)}") from error
+    finally:
+        engine.dispose()
+    if found != role:
+        raise DatabaseError(
+            f"{found} cannot act as the role {role}: give it CREATEROLE before the first `litgo db upgrade`, "
+            f"or let an administrator create {role} and grant it"
+        )
+
+
 def upgrade(url: str) -> SchemaStatus:
     """Bring the schema to this code's revision; does nothing where it is there already.
 

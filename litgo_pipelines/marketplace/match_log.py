@@ -22,58 +22,69 @@ _FEATURES = ", ".join(f"m.{name}" for name in FEATURE_COLUMNS)
 
 # Binary COPY takes no bound parameters, so the moment travels as a setting of the transaction. Ids leave as 16 bytes; of a
 # request only a 64-bit hash is needed, to tell the groups apart.
+_AS_OF = "(SELECT current_setting('litgo.as_of')::timestamptz)"
 _MATCHES = f"""
-WITH moment AS MATERIALIZED (SELECT current_setting('litgo.as_of')::timestamptz AS as_of),
-seen AS (
-    SELECT o.match_id, o.case_id, o.lawyer_id, o.decline_reason,
-        CASE WHEN o.responded_at > (TABLE moment) OR (o.status = 'expired' AND o.expires_at > (TABLE moment)) THEN 'pending'
-             ELSE o.status END AS status,
-        o.responded_at IS NOT NULL AS answered
-    FROM litgo.offers o
-    WHERE o.sent_at <= (TABLE moment)
-),
-agreed AS (
-    SELECT k.case_id,
-        count(*) FILTER (WHERE k.status <> 'canceled' AND coalesce(r.outcome, 'ongoing') = 'ongoing') > 0 AS unfinished,
-        max(k.lawyer_id::text) FILTER (WHERE k.status <> 'canceled')::uuid AS lawyer_id,
-        max(r.outcome) FILTER (WHERE k.status <> 'canceled') AS outcome,
-        array_agg(k.lawyer_id) FILTER (WHERE k.status = 'canceled') AS canceled
+WITH agreed AS NOT MATERIALIZED (
+    SELECT k.case_id, k.lawyer_id, coalesce(r.outcome, 'ongoing') AS outcome
     FROM litgo.contracts k
-    LEFT JOIN litgo.reviews r ON r.contract_id = k.id AND r.created_at <= (TABLE moment)
-    WHERE k.created_at <= (TABLE moment)
-    GROUP BY k.case_id
+    LEFT JOIN litgo.reviews r ON r.contract_id = k.id AND r.created_at <= {_AS_OF}
+    WHERE k.status <> 'canceled' AND k.created_at <= {_AS_OF}
 ),
 unsettled AS (
-    SELECT DISTINCT s.case_id
-    FROM seen s
-    JOIN litgo.cases c ON c.id = s.case_id
-    LEFT JOIN agreed k ON k.case_id = s.case_id
-    WHERE s.status = 'pending' OR (s.status = 'interested' AND c.status = 'open' AND k.case_id IS NULL) OR k.unfinished
+    SELECT o.case_id
+    FROM litgo.offers o
+    WHERE o.sent_at <= {_AS_OF}
+        AND (o.status = 'pending' OR o.responded_at > {_AS_OF} OR (o.status = 'expired' AND o.expires_at > {_AS_OF}))
+    UNION ALL
+    SELECT o.case_id
+    FROM litgo.offers o
+    JOIN litgo.cases c ON c.id = o.case_id
+    WHERE o.status = 'interested' AND o.sent_at <= {_AS_OF} AND c.status = 'open'
+        AND NOT EXISTS (SELECT FROM litgo.contracts k WHERE k.case_id = o.case_id)
+    UNION ALL
+    SELECT k.case_id
+    FROM litgo.contracts k
+    WHERE k.created_at > {_AS_OF}
+        AND NOT EXISTS (SELECT FROM litgo.contracts e WHERE e.case_id = k.case_id AND e.created_at <= {_AS_OF})
+    UNION ALL
+    SELECT k.case_id FROM agreed k WHERE k.outcome = 'ongoing'
 ),
-live AS (
-    SELECT uuid_hash_extended(m.request_id, 0) AS request, m.case_id, m.lawyer_id, c.created_at AS moment, 0::bigint AS seq,
-        m.position, c.area,
-        CASE WHEN k.lawyer_id = s.lawyer_id THEN CASE k.outcome WHEN 'won' THEN 3 WHEN 'lost' THEN 0 ELSE 2 END
-             WHEN s.lawyer_id = ANY (k.canceled) THEN 2
-             WHEN s.status = 'declined' AND s.decline_reason IS DISTINCT FROM 'capacity' THEN 1
-             WHEN s.status = 'interested' OR (s.status = 'closed' AND s.answered) THEN 2 END::smallint AS outcome,
-        {_FEATURES}
-    FROM seen s
-    JOIN litgo.case_matches m ON m.id = s.match_id
-    JOIN litgo.cases c ON c.id = s.case_id
-    LEFT JOIN agreed k ON k.case_id = s.case_id
-    WHERE NOT EXISTS (SELECT FROM unsettled u WHERE u.case_id = s.case_id)
+settled AS (
+    SELECT c.id, c.created_at, c.area, k.lawyer_id, k.outcome
+    FROM litgo.cases c
+    LEFT JOIN agreed k ON k.case_id = c.id
+    WHERE NOT EXISTS (SELECT FROM unsettled u WHERE u.case_id = c.id)
+),
+answered AS (
+    SELECT o.match_id, c.created_at, c.area,
+        CASE WHEN c.lawyer_id = o.lawyer_id THEN CASE c.outcome WHEN 'won' THEN 3 WHEN 'lost' THEN 0 ELSE 2 END
+             WHEN (o.case_id, o.lawyer_id) IN (
+                SELECT k.case_id, k.lawyer_id FROM litgo.contracts k WHERE k.status = 'canceled' AND k.created_at <= {_AS_OF}
+             ) THEN 2
+             WHEN o.status = 'declined' AND o.decline_reason IS DISTINCT FROM 'capacity' THEN 1
+             WHEN o.status = 'interested' OR (o.status = 'closed' AND o.responded_at IS NOT NULL) THEN 2 END::smallint AS outcome
+    FROM litgo.offers o
+    JOIN settled c ON c.id = o.case_id
+    WHERE o.sent_at <= {_AS_OF}
 )
-SELECT request, uuid_send(case_id) AS case_id, uuid_send(lawyer_id) AS lawyer_id, moment, seq, position, area, outcome, {_FEATURES}
-FROM live m
-WHERE outcome IS NOT NULL
+SELECT uuid_hash_extended(m.request_id, 0) AS request, uuid_send(m.case_id) AS case_id, uuid_send(m.lawyer_id) AS lawyer_id,
+    a.created_at AS moment, 0::bigint AS seq, m.position, a.area, a.outcome, {_FEATURES}
+FROM litgo.case_matches m
+JOIN answered a ON a.match_id = m.id
+WHERE a.outcome IS NOT NULL
 UNION ALL
 SELECT uuid_hash_extended(m.case_id, CASE m.event WHEN 'match' THEN 1 ELSE 2 END), uuid_send(m.case_id), uuid_send(m.lawyer_id),
     m.ordered_at, m.seq, m.position, m.area,
     CASE m.label WHEN 'lost' THEN 0 WHEN 'declined' THEN 1 WHEN 'accepted' THEN 2 ELSE 3 END::smallint,
     {_FEATURES}
 FROM litgo.match_history m
-WHERE m.ordered_at IS NULL OR m.ordered_at <= (TABLE moment)
+WHERE m.ordered_at IS NULL OR m.ordered_at <= {_AS_OF}
+"""
+
+# The planner cannot guess how many rows a moment leaves, and a million index probes cost several times one hash join.
+_SET_UP = """
+SELECT set_config('litgo.as_of', $1, true), set_config('work_mem', '128MB', true), set_config('enable_nestloop', 'off', true),
+    set_config('jit', 'off', true)
 """
 
 _TAKE_ROLE = f"""
@@ -108,21 +119,17 @@ def read_matches(database_url: str, as_of: datetime) -> pa.Table:
         with dbapi.connect(driver_url(database_url)) as connection, connection.cursor() as cursor:
             cursor.execute(_TAKE_ROLE)
             cursor.fetchall()
-            cursor.execute("SELECT set_config('litgo.as_of', $1, true)", parameters=[as_of.isoformat()])
+            cursor.execute(_SET_UP, parameters=[as_of.isoformat()])
             cursor.fetchall()
             cursor.execute(_MATCHES)
             reader = cursor.fetch_record_batch()
-            batches = [_narrow(batch) for batch in reader]
-            schema = batches[0].schema if batches else _narrow(reader.schema.empty_table().to_batches()[0]).schema
+            at = reader.schema.get_field_index("area")
+            schema = reader.schema.set(at, pa.field("area", pa.dictionary(pa.int32(), pa.string())))
+            # Names of areas are few: each is kept once a batch.
+            batches = [batch.set_column(at, "area", batch.column(at).dictionary_encode()) for batch in reader]
     except dbapi.Error as error:
         raise DatabaseError(f"the match log cannot be read: {' '.join(str(error).split())}") from error
     return pa.Table.from_batches(batches, schema=schema).unify_dictionaries()
-
-
-def _narrow(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Names of areas are few: keep each once a batch."""
-    at = batch.schema.get_field_index("area")
-    return batch.set_column(at, "area", batch.column(at).dictionary_encode())
 
 
 def reviews_seen(connection: Connection, as_of: datetime) -> int:

@@ -204,7 +204,6 @@ offers = Table(
     _moment("expires_at"),
     _moment("responded_at", nullable=True),
     UniqueConstraint("case_id", "lawyer_id"),
-    UniqueConstraint("match_id"),
     CheckConstraint("expires_at > sent_at", name="expires_after_sent"),
     CheckConstraint("decline_reason IS NULL OR status = 'declined'", name="reason_of_a_decline"),
     CheckConstraint("status NOT IN ('interested', 'declined') OR responded_at IS NOT NULL", name="answered"),

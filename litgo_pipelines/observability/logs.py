@@ -15,13 +15,19 @@ if TYPE_CHECKING:
     from litgo_pipelines.settings import Settings
 
 
+def is_readable(settings: Settings, stream: TextIO) -> bool:
+    """Whether lines on this stream are meant for a person."""
+    return settings.litgo_log_format == "console" or (settings.litgo_log_format == "auto" and stream.isatty())
+
+
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     """Send this process's log lines, those of the standard library included, to `stream` (default: stderr).
 
     A JSON line has the keys `timestamp` (ISO 8601, UTC), `level`, `logger`, `event` and what the caller bound.
+    Libraries are heard from level warning on, below that with `LITGO_LOG_LEVEL=debug` alone.
     """
+    level = getattr(logging, settings.litgo_log_level.upper())
     stream = sys.stderr if stream is None else stream
-    readable = settings.litgo_log_format == "console" or (settings.litgo_log_format == "auto" and stream.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -41,7 +47,7 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     )
     rendering: list[Any] = (
         [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
-        if readable
+        if is_readable(settings, stream)
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str, ensure_ascii=False)]
     )
     handler = logging.StreamHandler(stream)
@@ -52,7 +58,9 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.litgo_log_level.upper())
+    # What libraries tell at level info is about themselves.
+    root.setLevel("DEBUG" if settings.litgo_log_level == "debug" else max(logging.WARNING, level))
+    logging.getLogger("litgo_pipelines").setLevel(level)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

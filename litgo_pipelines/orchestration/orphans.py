@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 PROCESS_TAG = "litgo/process"
 _ANSWER_SECONDS = 5
-_MESSAGE = (
-    "The process that executed this run is gone (a crash, a power loss, a kill): nothing of it continues. Run it again if it is due."
-)
+_MESSAGE = "The process that executed this run is gone (a crash, a power loss, a kill): nothing of it continues. Run it again if it is due."
 
 
 def process_tag() -> dict[str, str]:

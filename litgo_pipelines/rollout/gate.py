@@ -115,8 +115,8 @@ def _improvement(candidate: float, champion: float, evidence: GateEvidence) -> t
     share = evidence.min_improvement - 1
     good = (1 - candidate) <= (1 - champion) * (1 - share)
     return good, (
-        f"{told}: x{evidence.min_improvement:g} is out of reach above {1 / evidence.min_improvement:.3f}, so the error must fall by {share:.1%} "
-        f"instead; it {'does' if good else 'does not'} ({1 - candidate:.4f} after {1 - champion:.4f})"
+        f"{told}: x{evidence.min_improvement:g} is out of reach above {1 / evidence.min_improvement:.3f}, "
+        f"so the error must fall by {share:.1%} instead; it {'does' if good else 'does not'} ({1 - candidate:.4f} after {1 - champion:.4f})"
     )
 
 

@@ -130,7 +130,8 @@ class Registry:
         found = self.champion()
         if found != expected:
             raise Superseded(
-                f"version {version} was to replace {expected or 'the hand weights'}, but {found or 'no version'} is champion now: left as it is"
+                f"version {version} was to replace {expected or 'the hand weights'}, "
+                f"but {found or 'no version'} is champion now: left as it is"
             )
         with unavailable_as_such(self.uri):
             self.client.set_registered_model_alias(MODEL, CHAMPION, version)

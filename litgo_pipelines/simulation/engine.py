@@ -119,6 +119,9 @@ def simulate(
     for since, until in stretches(origin.simulated_until, as_of):
         share = (until - since).total_seconds() / 86400
         with engine.begin() as connection:
+            # Tables grow faster here than their statistics are taken: whole-table plans would be chosen long after they are right.
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            connection.exec_driver_sql("SET LOCAL max_parallel_workers_per_gather = 0")
             market = _live(connection, market, people, origin, conduct, since, until, needs, progress)
         progress.days_done += share
         on_progress(progress)

@@ -48,10 +48,11 @@ LEFT JOIN litgo.case_matches m ON m.id = o.match_id
 WHERE k.status = 'open' AND o.sent_at <= :until
 ORDER BY o.case_id, 8
 """
-_OPEN_CONTRACTS = """
+_OPEN_CONTRACTS = "SELECT id, created_at FROM litgo.contracts WHERE status = 'active' ORDER BY id"
+_CONTRACTS = """
 SELECT c.id, c.case_id, c.lawyer_id, c.created_at, k.lat, k.lng, k.radius_km, l.primary_area = k.area, c.client_id
 FROM litgo.contracts c JOIN litgo.cases k ON k.id = c.case_id JOIN litgo.lawyers l ON l.id = c.lawyer_id
-WHERE c.status = 'active'
+WHERE c.id = ANY(:ids)
 ORDER BY c.id
 """
 
@@ -80,19 +81,21 @@ class People:
         return np.array([self.cases.get(one.bytes, ordinary) for one in ids]).reshape(len(ids), len(truth.CASE_TRAITS))
 
 
+def lawyer_traits(connection: Connection, market: Market) -> NDArray[np.float64]:
+    """Hidden traits of the market's lawyers, shape (n, 7). Needs the simulator's role."""
+    from sqlalchemy import text
+
+    found = connection.execute(text("SELECT entity_id, traits FROM litgo.simulation_truth WHERE entity_type = 'lawyer'"))
+    known = {row.entity_id: row.traits for row in found}
+    return np.array([known[one] for one in market.profiles.uuids]).reshape(len(market.profiles.ids), len(truth.LAWYER_TRAITS))
+
+
 def read_people(connection: Connection, market: Market) -> People:
     """Read hidden traits of the market's lawyers and of the cases that are still alive. Needs the simulator's role."""
     from sqlalchemy import text
 
-    lawyers = connection.execute(
-        text(
-            "SELECT l.id, t.traits, l.created_at FROM litgo.lawyers l "
-            "JOIN litgo.simulation_truth t ON t.entity_type = 'lawyer' AND t.entity_id = l.id ORDER BY l.id"
-        )
-    ).all()
-    if [one.bytes for one, _, _ in lawyers] != [one.tobytes() for one in market.profiles.ids]:
-        raise RuntimeError("the lawyers changed while the simulation started: run it again")
-    people = People(np.array([traits for _, traits, _ in lawyers]), np.array([micros(at) for _, _, at in lawyers], dtype=np.int64))
+    joined = connection.execute(text("SELECT created_at FROM litgo.lawyers ORDER BY id")).scalars()
+    people = People(lawyer_traits(connection, market), np.array([micros(at) for at in joined], dtype=np.int64))
     cases = connection.execute(
         text(
             "SELECT k.id, t.traits FROM litgo.cases k JOIN litgo.simulation_truth t ON t.entity_type = 'case' AND t.entity_id = k.id "
@@ -149,32 +152,47 @@ def _answer_and_choose(connection: Connection, market: Market, people: People, u
     seen = _columns("id case_id lawyer_id status sent expires responded position lat lng radius_km primary client_id", rows)
     pairs = _pairs(market, people, seen)
     draws = truth.as_numbers(as_void(list(seen["id"])))
+    answers = _answers(seen, market, people, pairs, draws, micros_of(until))
+    choices = _choices(seen, pairs, draws, answers, micros_of(until))
+    _write_answers(connection, seen, answers, choices)
+    closed, signed = choices.closed.tolist(), choices.signed.tolist()
+    _set_status(connection, "cases", [seen["case_id"][i] for i in closed], "closed")
+    _set_status(connection, "cases", [seen["case_id"][i] for i in signed], "contracted")
+    _sign(connection, seen, signed, choices.moments)
+    _learn_texts(connection, market, [seen["case_id"][i] for i in signed], pairs.lawyer[choices.signed])
+    return len(signed)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What lawyers have said by now to each offer; shapes (n,).
+
+    Attributes:
+        status: as it will be in `offers`, before the client chooses.
+        settled: microseconds at which the offer was answered or ran out, or will.
+        due: whether that has happened.
+        changed: whether it happened just now.
+        reason: of a decline.
+    """
+
+    status: NDArray[np.object_]
+    settled: NDArray[np.int64]
+    due: NDArray[np.bool_]
+    changed: NDArray[np.bool_]
+    reason: NDArray[np.str_]
+
+
+def _answers(seen: dict[str, Any], market: Market, people: People, pairs: _Pairs, draws: NDArray[np.uint64], until: int) -> _Answers:
+    """Lawyers answer after a while, or do not in time."""
     status = np.array(seen["status"], dtype=object)
-    settled = np.minimum(_times(seen["responded"]), _times(seen["expires"]))
-    due = _answers(connection, seen, market, people, pairs, draws, status, settled, micros_of(until))
-    return _choices(connection, seen, market, pairs, draws, status, settled, due, until)
-
-
-def _answers(
-    connection: Connection,
-    seen: dict[str, Any],
-    market: Market,
-    people: People,
-    pairs: _Pairs,
-    draws: NDArray[np.uint64],
-    status: NDArray[np.object_],
-    settled: NDArray[np.int64],
-    until: int,
-) -> NDArray[np.bool_]:
-    """Lawyers answer, or do not in time. Writes into `status` and `settled`; returns which offers are settled by `until`."""
     pending = status == "pending"
     sent, expires = _times(seen["sent"]), _times(seen["expires"])
     speed = people.traits[pairs.lawyer, 2]
     hours = np.exp(1.2 - 0.4 * speed + 0.8 * ndtri(np.clip(truth.uniform(draws, _S_DELAY), 1e-9, 1 - 1e-9)))
     answers = sent + (hours * _HOUR).astype(np.int64)
     silent = (truth.uniform(draws, _S_ANSWERS) < _NO_ANSWER) | (answers >= expires)
-    moment = np.where(silent, expires, answers)
-    due = ~pending | (moment <= until)
+    settled = np.where(pending, np.where(silent, expires, answers), np.minimum(_times(seen["responded"]), expires))
+    due = settled <= until
     utilisation = market.loads.cases[pairs.lawyer] / market.loads.capacity[pairs.lawyer]
     draw = truth.uniform(draws, _S_ACCEPTS)
     accepts = draw < truth.acceptance_probability(pairs.relevance, utilisation)
@@ -183,9 +201,47 @@ def _answers(
     reason = np.where(busy, "capacity", _REASONS[(truth.uniform(draws, _S_REASON) * len(_REASONS)).astype(int)])
     changed = pending & due
     status[changed] = np.where(silent, "expired", np.where(accepts, "interested", "declined"))[changed]
-    settled[changed] = moment[changed]
-    _update_offers(connection, [seen["id"][i] for i in np.flatnonzero(changed)], status[changed], settled[changed], reason[changed])
-    return np.asarray(due)
+    return _Answers(status, settled, due, changed, reason)
+
+
+@dataclass(frozen=True)
+class _Choices:
+    """What clients have decided: indices of the winning offers with their moments, of one offer of each case that ends without
+    a contract, and which offers belong to a decided case, shape (n,)."""
+
+    signed: NDArray[np.intp]
+    moments: NDArray[np.int64]
+    closed: NDArray[np.intp]
+    decided: NDArray[np.bool_]
+
+
+def _choices(seen: dict[str, Any], pairs: _Pairs, draws: NDArray[np.uint64], answers: _Answers, until: int) -> _Choices:
+    """Clients whose offers are all settled choose one of the interested lawyers, or nobody."""
+    case_of = as_void(list(seen["case_id"]))
+    begins = np.r_[True, case_of[1:] != case_of[:-1]]
+    starts, group = np.flatnonzero(begins), np.cumsum(begins) - 1
+    first = draws[starts]
+    ponders = (truth.uniform(first, _S_PONDERS) * 12 * _HOUR).astype(np.int64)
+    moment = np.maximum.reduceat(answers.settled, starts) + ponders
+    ready = np.logical_and.reduceat(answers.due, starts) & (moment <= until)
+    interested = answers.status == "interested"
+    # The Gumbel-max trick: the largest of log-weight plus Gumbel noise is a draw in proportion to the weights.
+    gumbel = -np.log(-np.log(np.clip(truth.uniform(draws, _S_DRAWN), 1e-12, 1 - 1e-12)))
+    weight = np.log(truth.choice_weight(pairs.relevance, np.array(seen["position"]))) + gumbel
+    drawn = np.where(interested, weight, -np.inf)
+    best = np.maximum.reduceat(drawn, starts)
+    leaves = (truth.uniform(first, _S_WALKS) < _WALKS_AWAY) | np.isneginf(best)
+    signed = np.flatnonzero(interested & (drawn == best[group]) & (ready & ~leaves)[group])
+    return _Choices(signed, moment[group[signed]], starts[ready & leaves], ready[group])
+
+
+def _write_answers(connection: Connection, seen: dict[str, Any], answers: _Answers, choices: _Choices) -> None:
+    """Write each offer's final state once: a decided case closes the offers of those who were interested."""
+    interested = answers.status == "interested"
+    answers.status[interested & choices.decided] = "closed"
+    changed = np.flatnonzero(answers.changed | (interested & choices.decided))
+    ids = [seen["id"][i] for i in changed.tolist()]
+    _update_offers(connection, ids, answers.status[changed], answers.settled[changed], answers.reason[changed])
 
 
 def _update_offers(
@@ -206,53 +262,15 @@ def _update_offers(
     )
 
 
-def _choices(
-    connection: Connection,
-    seen: dict[str, Any],
-    market: Market,
-    pairs: _Pairs,
-    draws: NDArray[np.uint64],
-    status: NDArray[np.object_],
-    settled: NDArray[np.int64],
-    due: NDArray[np.bool_],
-    until: datetime,
-) -> int:
-    """Clients whose offers are all settled choose one of the interested lawyers, or nobody. Returns the number of contracts."""
-    case_of = as_void(list(seen["case_id"]))
-    starts = np.flatnonzero(np.r_[True, case_of[1:] != case_of[:-1]])
-    complete = np.logical_and.reduceat(due, starts)
-    first = draws[starts]
-    ponders = (truth.uniform(first, _S_PONDERS) * 12 * _HOUR).astype(np.int64)
-    moment = np.maximum.reduceat(settled, starts) + ponders
-    ready = complete & (moment <= micros_of(until))
-    interested = status == "interested"
-    # The Gumbel-max trick: the largest of log-weight plus Gumbel noise is a draw in proportion to the weights.
-    gumbel = -np.log(-np.log(np.clip(truth.uniform(draws, _S_DRAWN), 1e-12, 1 - 1e-12)))
-    weight = np.log(truth.choice_weight(pairs.relevance, np.array(seen["position"]))) + gumbel
-    drawn = np.where(interested, weight, -np.inf)
-    best = np.maximum.reduceat(drawn, starts)
-    leaves = (truth.uniform(first, _S_WALKS) < _WALKS_AWAY) | np.isneginf(best)
-    group = np.cumsum(np.r_[True, case_of[1:] != case_of[:-1]]) - 1
-    winners = np.flatnonzero(interested & (drawn == best[group]) & (ready & ~leaves)[group])
-    _close_cases(connection, [seen["case_id"][starts[i]] for i in np.flatnonzero(ready & leaves)], "closed")
-    _sign(connection, seen, winners, moment[group[winners]])
-    _learn_texts(connection, market, [seen["case_id"][i] for i in winners], pairs.lawyer[winners])
-    return len(winners)
-
-
-def _close_cases(connection: Connection, case_ids: list[UUID], status: str) -> None:
+def _set_status(connection: Connection, table: str, ids: list[UUID], status: str) -> None:
     from sqlalchemy import text
 
-    found = {"ids": case_ids, "status": status}
-    connection.execute(text("UPDATE litgo.cases SET status = :status WHERE id = ANY(:ids)"), found)
-    connection.execute(
-        text("UPDATE litgo.offers SET status = 'closed' WHERE case_id = ANY(:ids) AND status IN ('interested', 'pending')"), found
-    )
+    connection.execute(text(f"UPDATE litgo.{table} SET status = :status WHERE id = ANY(:ids)"), {"ids": ids, "status": status})
 
 
-def _sign(connection: Connection, seen: dict[str, Any], winners: NDArray[np.intp], moments: NDArray[np.int64]) -> None:
+def _sign(connection: Connection, seen: dict[str, Any], winners: list[int], moments: NDArray[np.int64]) -> None:
     rows = []
-    for i, at in zip(winners.tolist(), moments.tolist(), strict=True):
+    for i, at in zip(winners, moments.tolist(), strict=True):
         signed = datetime.fromtimestamp(at / 1_000_000, tz=seen["sent"][i].tzinfo)
         case_id = seen["case_id"][i]
         rows.append(
@@ -270,7 +288,6 @@ def _sign(connection: Connection, seen: dict[str, Any], winners: NDArray[np.intp
         )
     columns = ("id", "case_id", "lawyer_id", "client_id", "status", "signing_method", "signed_client", "signed_lawyer", "created_at")
     copy_rows(connection, tables.contracts, columns, rows)
-    _close_cases(connection, [row[1] for row in rows], "contracted")
 
 
 def _learn_texts(connection: Connection, market: Market, case_ids: list[UUID], lawyers: NDArray[np.intp]) -> None:
@@ -278,7 +295,7 @@ def _learn_texts(connection: Connection, market: Market, case_ids: list[UUID], l
     from sqlalchemy import text
 
     rows = connection.execute(text("SELECT id, summary FROM litgo.cases WHERE id = ANY(:ids)"), {"ids": case_ids})
-    told: dict[UUID, str] = {case_id: summary for case_id, summary in rows}
+    told = {row.id: row.summary for row in rows}
     np.add.at(market.profiles.texts, lawyers, vectorise([told[one] for one in case_ids]))
 
 
@@ -291,16 +308,17 @@ def _end_contracts(connection: Connection, market: Market, people: People, until
         return 0
     all_draws = truth.as_numbers(as_void([row[0] for row in rows]))
     days = np.clip(np.exp(2.1 + 0.5 * ndtri(np.clip(truth.uniform(all_draws, _S_LASTS), 1e-9, 1 - 1e-9))), 2, 45)
-    ends = _times([row[3] for row in rows]) + (days * _DAY).astype(np.int64)
+    ends = _times([row[1] for row in rows]) + (days * _DAY).astype(np.int64)
     due = np.flatnonzero(ends <= micros_of(until))
     if due.size == 0:
         return 0
-    seen = _columns("id case_id lawyer_id created lat lng radius_km primary client_id", [rows[i] for i in due.tolist()])
+    details = connection.execute(text(_CONTRACTS), {"ids": [rows[i][0] for i in due.tolist()]}).all()
+    seen = _columns("id case_id lawyer_id created lat lng radius_km primary client_id", details)
     pairs, draws = _pairs(market, people, seen), all_draws[due]
     canceled = truth.uniform(draws, _S_CANCELS) < _CANCELS
-    _finish(connection, [seen["id"][i] for i in np.flatnonzero(canceled)], "canceled")
-    _finish(connection, [seen["id"][i] for i in np.flatnonzero(~canceled)], "closed")
-    _close_cases(connection, list(seen["case_id"]), "closed")
+    _set_status(connection, "contracts", [seen["id"][i] for i in np.flatnonzero(canceled)], "canceled")
+    _set_status(connection, "contracts", [seen["id"][i] for i in np.flatnonzero(~canceled)], "closed")
+    _set_status(connection, "cases", list(seen["case_id"]), "closed")
     wins = truth.uniform(draws, _S_WINS) < truth.win_probability(pairs.relevance)
     outcome = np.where(truth.uniform(draws, _S_SETTLES) < _SETTLES, "settled", np.where(wins, "won", "lost"))
     mood = 1.6 + 2.6 * pairs.relevance + 0.8 * (outcome == "won") - 0.6 * (outcome == "lost")
@@ -311,12 +329,6 @@ def _end_contracts(connection: Connection, market: Market, people: People, until
     for one in seen["case_id"]:
         people.cases.pop(one.bytes, None)
     return len(reviewed)
-
-
-def _finish(connection: Connection, contract_ids: list[UUID], status: str) -> None:
-    from sqlalchemy import text
-
-    connection.execute(text("UPDATE litgo.contracts SET status = :status WHERE id = ANY(:ids)"), {"ids": contract_ids, "status": status})
 
 
 def _review(

@@ -317,7 +317,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["match_id"], ["litgo.case_matches.id"], name=op.f("fk_offers_match_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_offers")),
         sa.UniqueConstraint("case_id", "lawyer_id", name=op.f("uq_offers_case_id_lawyer_id")),
-        sa.UniqueConstraint("match_id", name=op.f("uq_offers_match_id")),
         schema="litgo",
     )
     op.create_index(

@@ -1,0 +1,37 @@
+"""The code location. `defs` is what Dagster loads; tests and commands build their own with other resources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from litgo_pipelines.orchestration.assets import equity, ranker
+from litgo_pipelines.orchestration.checks import CHECKS
+from litgo_pipelines.orchestration.handover import JsonHandOver
+from litgo_pipelines.orchestration.jobs import JOBS
+from litgo_pipelines.orchestration.resources import Project
+from litgo_pipelines.orchestration.schedules import SCHEDULES
+from litgo_pipelines.orchestration.sensors.reviews import new_reviews
+
+
+def build_definitions(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """All assets, checks, jobs, schedules and sensors.
+
+    Args:
+        resources: replace the standard ones by name: `project` (databases, settings) and `io_manager` (hand-overs between assets).
+    """
+    return dg.Definitions(
+        assets=[*equity.ASSETS, *ranker.ASSETS],
+        asset_checks=CHECKS,
+        jobs=JOBS,
+        schedules=SCHEDULES,
+        sensors=[new_reviews],
+        resources={"project": Project(), "io_manager": JsonHandOver(), **(resources or {})},
+        # Steps are short and share what they imported; a process each would cost more than the work.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions()

@@ -1,0 +1,1 @@
+"""Assets: read through a resource, call one plain function, return a `MaterializeResult` with metadata."""

@@ -1,0 +1,150 @@
+"""From reviews to a promoted ranker: training set, candidate, evaluation, promotion; and the champion that people may move."""
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from litgo_pipelines.orchestration.pictures import inline_png
+from litgo_pipelines.orchestration.resources import Project
+from litgo_pipelines.rollout.steps import CandidateRef, EvaluationRef, Metadata, PromotionResult, TrainingSetRef
+
+GROUP = "ranker"
+_OWNERS = ["team:data"]
+_TAGS = {"litgo/serves": "ranking"}
+SEED = 20_260_101
+
+
+class Moment(dg.Config):
+    """As of when the facts are read.
+
+    Attributes:
+        as_of: ISO 8601 with a zone; None: now.
+    """
+
+    as_of: str | None = None
+
+    def value(self) -> datetime:
+        """The moment as an aware datetime.
+
+        Raises:
+            ValueError: it has no zone, or is no time.
+        """
+        if self.as_of is None:
+            return datetime.now(UTC)
+        found = datetime.fromisoformat(self.as_of)
+        if found.tzinfo is None:
+            raise ValueError(f"as_of {self.as_of!r} needs a zone, such as 2026-01-31T02:00:00-03:00")
+        return found.astimezone(UTC)
+
+
+@dg.asset(kinds={"postgres", "parquet", "mlflow"}, group_name=GROUP, owners=_OWNERS, tags=_TAGS)
+def training_set(context: dg.AssetExecutionContext, config: Moment, project: Project) -> dg.MaterializeResult[TrainingSetRef]:
+    """Every decided match up to now with its logged features and outcome, split by time, under pseudonyms."""
+    from litgo_pipelines.orchestration.pseudonyms import pseudonym_key
+    from litgo_pipelines.rollout.steps import build_training_set
+
+    settings = project.settings
+    ref, metadata = build_training_set(
+        database_url=project.services.database,
+        as_of=config.value(),
+        labels=settings.litgo_labels,
+        held_out_share=settings.litgo_held_out_share,
+        embargo_days=settings.litgo_outcome_embargo_days,
+        pseudonym_key=pseudonym_key(settings),
+        datasets_folder=settings.datasets_folder,
+        tracking=project.tracking(),
+        tags={"dagster_run_id": context.run_id},
+    )
+    return dg.MaterializeResult(value=ref, metadata=_shown(metadata))
+
+
+@dg.asset(kinds={"lightgbm", "mlflow"}, group_name=GROUP, owners=_OWNERS, tags=_TAGS)
+def ranker_candidate(training_set: TrainingSetRef, project: Project) -> dg.MaterializeResult[CandidateRef]:
+    """A LightGBM ranker with its calibration and golden scores, registered as the next version of `litgo-ranker`."""
+    from litgo_pipelines.rollout.steps import IMPORTANCE_FILE, train_candidate
+
+    tracking = project.tracking()
+    ref, metadata = train_candidate(
+        training_set, seed=SEED, threads=project.settings.litgo_training_threads, tracking=tracking, registry=project.registry()
+    )
+    shown = _shown(metadata)
+    if ref.version is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            picture = tracking.resume(training_set.run_id).download(IMPORTANCE_FILE, Path(folder)).read_bytes()
+        shown["feature_importance"] = inline_png(picture, "Feature importance")
+    return dg.MaterializeResult(value=ref, metadata=shown)
+
+
+@dg.asset(kinds={"mlflow"}, group_name=GROUP, owners=_OWNERS, tags=_TAGS)
+def candidate_evaluation(ranker_candidate: CandidateRef, project: Project) -> dg.MaterializeResult[EvaluationRef]:
+    """Candidate, champion and hand weights on the same held-out cases, and the gate's verdict: pass, fail or insufficient data."""
+    from litgo_pipelines.casework.replay import GiniReplay
+    from litgo_pipelines.equity.allocation import OfferRule
+    from litgo_pipelines.rollout.steps import evaluate_candidate
+
+    settings = project.settings
+    rule = OfferRule(settings.litgo_equity_price, settings.litgo_new_lawyer_bonus, exploration=0.0)
+    with project.connection() as connection:
+        replay = GiniReplay.read(
+            connection, ranker_candidate.training_set.as_of, rule=rule, new_lawyer_offers=settings.litgo_new_lawyer_offers
+        )
+    ref, metadata = evaluate_candidate(
+        ranker_candidate,
+        tracking=project.tracking(),
+        registry=project.registry(),
+        min_improvement=settings.min_improvement,
+        min_held_out_cases=settings.litgo_min_held_out_cases,
+        replay_gini=replay,
+    )
+    return dg.MaterializeResult(value=ref, metadata=_shown(metadata))
+
+
+@dg.asset(kinds={"mlflow", "postgres"}, group_name=GROUP, owners=_OWNERS, tags=_TAGS)
+def promotion(
+    context: dg.AssetExecutionContext, candidate_evaluation: EvaluationRef, project: Project
+) -> dg.MaterializeResult[PromotionResult]:
+    """Moves the alias `champion` to a candidate that passed, and records the training, so that its reviews count as used."""
+    from litgo_pipelines.rollout.steps import promote_if_passed
+    from litgo_pipelines.rollout.trainings import Training, record_training
+
+    result, metadata = promote_if_passed(candidate_evaluation, registry=project.registry())
+    candidate = candidate_evaluation.candidate
+    with project.engine() as engine:
+        record_training(
+            engine,
+            Training(
+                dagster_run_id=context.run_id,
+                reviews_seen=candidate.training_set.reviews_seen,
+                dataset_fingerprint=candidate.training_set.fingerprint,
+                mlflow_run_id=candidate.training_set.run_id,
+                model_version=candidate.version,
+                verdict=candidate_evaluation.verdict,
+            ),
+            at=datetime.now(UTC),
+        )
+    if result.outcome == "promoted":
+        context.log_event(
+            dg.AssetObservation(CHAMPION, metadata={"version": result.version, "previous": result.previous or "hand-weights"})
+        )
+    return dg.MaterializeResult(value=result, metadata=_shown(metadata))
+
+
+CHAMPION = dg.AssetKey("champion")
+champion = dg.AssetSpec(
+    CHAMPION,
+    deps=[promotion],
+    description="The version of `litgo-ranker` that answers: the alias `champion` in MLflow. `promotion` moves it; so may a person.",
+    kinds={"mlflow"},
+    group_name=GROUP,
+    owners=_OWNERS,
+)
+
+
+def _shown(metadata: Metadata) -> dict[str, Any]:
+    return dict(metadata)
+
+
+ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [training_set, ranker_candidate, candidate_evaluation, promotion, champion]

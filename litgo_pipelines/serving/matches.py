@@ -1,0 +1,331 @@
+"""One match request from question to recorded answer: open it, decide, record, or note that it failed.
+
+Deciding and recording are `casework`'s; here are the request's own rules: what a case may be, and what an idempotency key means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from litgo_pipelines.casework.market import Market
+from litgo_pipelines.casework.matching import (
+    Case,
+    CaseNotOpen,
+    Decision,
+    Recording,
+    RequestGivenUp,
+    TooBusy,
+    decide,
+    fail_request,
+    note_offers,
+    open_request,
+    record,
+)
+from litgo_pipelines.equity.allocation import OfferRule
+from litgo_pipelines.marketplace import tables
+from litgo_pipelines.observability.logs import get_logger
+from litgo_pipelines.ranking.ranker import Ranker
+from litgo_pipelines.ranking.text import SPACE
+from litgo_pipelines.serving.errors import Refusal
+from litgo_pipelines.serving.metrics import ServingMetrics
+from litgo_pipelines.serving.schemas import InlineCase, Match, MatchAnswer, MatchRequest
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from litgo_pipelines.settings import Settings
+
+ABANDONED_AFTER = timedelta(seconds=60)
+"""A request that has not ended by then was lost with its process; its idempotency key may be used again."""
+
+_KEY_RACES = 3
+_log = get_logger(__name__)
+
+_STORED_CASE = """
+SELECT c.id, c.client_id, c.area, c.subarea, c.urgency_h, c.radius_km, c.summary, c.lat, c.lng, c.complexity, c.status,
+       ARRAY(SELECT o.lawyer_id FROM litgo.offers o WHERE o.case_id = c.id) AS offered
+FROM litgo.cases c WHERE c.id = :id
+"""
+
+
+class Abandoned(Exception):
+    """A request that was begun and never ended, because its process did."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked: by whom, under which idempotency key (already told apart by caller), and the id it is recorded under."""
+
+    body: MatchRequest
+    request_id: UUID
+    key: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The same for the same question."""
+        return hashlib.sha256(self.body.model_dump_json().encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer, and whether it was given before under the same key."""
+
+    answer: MatchAnswer
+    replayed: bool = False
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A case ready to be decided; lawyers in `exclude` have an offer for it."""
+
+    case: Case
+    exclude: frozenset[UUID]
+
+
+def scoped_key(caller: str, key: str) -> str:
+    """An idempotency key as it is stored: two callers never share one."""
+    return f"{caller}:{key}"
+
+
+class Matching:
+    """Answers match requests.
+
+    Args:
+        market: gives the lawyers and loads in memory; None while there are none.
+        ranker: gives what answers now.
+        clock: the time, as an aware datetime.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        market: Callable[[], Market | None],
+        ranker: Callable[[], Ranker],
+        settings: Settings,
+        metrics: ServingMetrics,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._engine, self._market, self._ranker, self._clock, self._metrics = engine, market, ranker, clock, metrics
+        self._rule = OfferRule(settings.litgo_equity_price, settings.litgo_new_lawyer_bonus, settings.litgo_exploration)
+        self._new_lawyer_offers = settings.litgo_new_lawyer_offers
+        self._offer_lifetime = timedelta(hours=settings.litgo_offer_hours)
+        self._recorded_candidates = settings.litgo_recorded_candidates
+        self._noting = threading.Lock()
+
+    def answer(self, question: Question) -> Answered:
+        """Decide and record, or repeat what was answered under the same key.
+
+        Raises:
+            Refusal: the request cannot be answered as it is, or not now.
+            CaseNotOpen, TooBusy, RequestGivenUp: see `casework.matching.record`.
+            SQLAlchemyError: the database is away or refuses; nothing of the answer is written.
+        """
+        market = self._market()
+        if market is None:
+            raise Refusal(503, "not_ready", "the lawyers were not read yet: ask again in a few seconds", retry_after=2)
+        begun = self._clock()
+        opened = self._open(question, begun)
+        if isinstance(opened, MatchAnswer):
+            return Answered(opened, replayed=True)
+        try:
+            decision = self._decide(market, opened, question, begun)
+            (decision,) = record(self._engine, market, [decision], self._recording(question))
+        except BaseException as error:
+            self._give_up(question.request_id, error, self._clock() - begun)
+            raise
+        self._metrics.matching_seconds.labels("ok").observe((self._clock() - begun).total_seconds())
+        return Answered(answer_of(decision, offered=question.body.create_offers))
+
+    def _decide(self, market: Market, opened: _Opened, question: Question, at: datetime) -> Decision:
+        ranker = self._ranker()
+
+        def decided() -> Decision:
+            return decide(
+                market,
+                opened.case,
+                ranker,
+                self._rule,
+                request_id=question.request_id,
+                at=at,
+                top_n=question.body.top_n,
+                new_lawyer_offers=self._new_lawyer_offers,
+                exclude=opened.exclude,
+            )
+
+        if not question.body.create_offers:
+            return decided()
+        # One at a time, so that each decision sees the offers of the one before.
+        with self._noting:
+            decision = decided()
+            note_offers(market, decision)
+            return decision
+
+    def _recording(self, question: Question) -> Recording:
+        def stored(decision: Decision) -> str:
+            return answer_of(decision, offered=question.body.create_offers).model_dump_json()
+
+        return Recording(
+            self._offer_lifetime if question.body.create_offers else None,
+            self._recorded_candidates,
+            opened=True,
+            clock=self._clock,
+            answer=None if question.key is None else stored,
+        )
+
+    def _open(self, question: Question, at: datetime) -> _Opened | MatchAnswer:
+        """Write that the request begins, with the case where it is new; or find what was answered before under its key."""
+        from sqlalchemy.exc import IntegrityError
+
+        for _ in range(_KEY_RACES):
+            try:
+                with self._engine.begin() as connection:
+                    earlier = self._earlier(connection, question, at)
+                    if earlier is not None:
+                        return earlier
+                    opened = _find_case(connection, question.body, at)
+                    open_request(
+                        connection,
+                        request_id=question.request_id,
+                        case_id=opened.case.id,
+                        at=at,
+                        key=question.key,
+                        request_hash=None if question.key is None else question.digest,
+                    )
+                return opened
+            except IntegrityError as error:
+                # Somebody else began under the same key in the meantime: the next round finds their row.
+                if _constraint(error) != "uq_match_requests_idempotency_key":
+                    raise
+        raise _in_progress()
+
+    def _earlier(self, connection: Connection, question: Question, at: datetime) -> MatchAnswer | None:
+        """What was answered under the key; a request that was lost with its process gives the key free.
+
+        Raises:
+            Refusal: the key stands for another question, or its first request is still worked on.
+        """
+        requests = tables.match_requests
+        if question.key is None:
+            return None
+        found = connection.execute(requests.select().where(requests.c.idempotency_key == question.key)).one_or_none()
+        if found is None:
+            return None
+        if found.request_hash != question.digest:
+            raise Refusal(409, "idempotency_key_reused", "this key was used for another question: take a new one", field="Idempotency-Key")
+        if found.answer is not None:
+            return MatchAnswer.model_validate(found.answer)
+        age = at - found.started_at
+        if age < ABANDONED_AFTER:
+            raise _in_progress()
+        fail_request(connection, found.id, Abandoned(), age)
+        return None
+
+    def _give_up(self, request_id: UUID, error: BaseException, duration: timedelta) -> None:
+        self._metrics.matching_seconds.labels("error").observe(duration.total_seconds())
+        try:
+            with self._engine.begin() as connection:
+                fail_request(connection, request_id, error, duration)
+        except Exception as second:
+            # The caller is told of the first error; this row is given up later, when its key is used again.
+            _log.error("a failed request could not be marked as such", request_id=str(request_id), error=type(second).__name__)
+
+
+def _in_progress() -> Refusal:
+    return Refusal(
+        409, "in_progress", "the first request with this key is still worked on: ask again", field="Idempotency-Key", retry_after=1
+    )
+
+
+def _constraint(error: Any) -> str | None:
+    """Name of the constraint that was violated."""
+    name = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return None if name is None else str(name)
+
+
+def _find_case(connection: Connection, body: MatchRequest, at: datetime) -> _Opened:
+    """The case asked about; an inline one is stored first.
+
+    Raises:
+        Refusal: unknown, another client's, or sent before with another content.
+        CaseNotOpen: offers for a case that takes none.
+    """
+    from sqlalchemy import text
+
+    case_id = body.case_id
+    if body.case is not None:
+        assert body.client_id is not None
+        case_id = _store_case(connection, body.case, body.client_id, at)
+    found = connection.execute(text(_STORED_CASE), {"id": case_id}).one_or_none()
+    if found is None:
+        raise Refusal(404, "unknown_case", f"there is no case {case_id}", field="case_id")
+    if body.case is not None:
+        _require_same(body.case, body.client_id, found)
+    elif body.client_id not in (None, found.client_id):
+        raise Refusal(422, "wrong_client", "the case is not this client's", field="client_id")
+    if body.create_offers and found.status != "open":
+        raise CaseNotOpen(f"case {case_id} is {found.status}: it takes no more offers")
+    case = Case(found.id, found.client_id, found.area, found.subarea, found.urgency_h, found.radius_km, found.summary, found.lat, found.lng)
+    return _Opened(case, frozenset(found.offered))
+
+
+def _store_case(connection: Connection, case: InlineCase, client_id: UUID, at: datetime) -> UUID:
+    """Store client and case where they are new; the case's id."""
+    from sqlalchemy.dialects.postgresql import insert
+
+    case_id = case.id or uuid4()
+    connection.execute(insert(tables.clients).values(id=client_id, created_at=at).on_conflict_do_nothing())
+    row = case.model_dump(exclude={"id"}) | {"id": case_id, "client_id": client_id, "status": "open", "created_at": at}
+    connection.execute(insert(tables.cases).values(row).on_conflict_do_nothing())
+    return case_id
+
+
+def _require_same(case: InlineCase, client_id: UUID | None, found: Any) -> None:
+    sent = case.model_dump(exclude={"id"}) | {"client_id": client_id}
+    differing = [name for name, value in sent.items() if getattr(found, name) != value]
+    if differing:
+        named = "client_id" if differing == ["client_id"] else "case.id"
+        raise Refusal(409, "case_differs", f"case {found.id} is stored already with another {', '.join(differing)}", field=named)
+
+
+def answer_of(decision: Decision, *, offered: bool) -> MatchAnswer:
+    """What the caller is told of a decision as it is recorded."""
+    found, seen = decision.allocation, decision.candidates
+    numbers = zip(
+        decision.chosen_ids,
+        seen.raw[found.chosen].tolist(),
+        seen.score[found.chosen].tolist(),
+        (decision.ask.rule.price * decision.u_eff[found.chosen]).tolist(),
+        found.value[found.chosen].tolist(),
+        strict=True,
+    )
+    matches = [
+        Match(
+            lawyer_id=lawyer,
+            position=position,
+            raw_score=raw,
+            acceptance=score,
+            equity_price=price,
+            fair_score=value,
+            match_id=decision.match_id(position),
+            offer_id=decision.offer_id(position) if offered else None,
+        )
+        for position, (lawyer, raw, score, price, value) in enumerate(numbers, start=1)
+    ]
+    return MatchAnswer(
+        request_id=decision.request_id,
+        case_id=decision.case.id,
+        model_version=decision.model_version,
+        embedding_space=SPACE,
+        offers_created=len(matches) if offered else 0,
+        eligible=len(seen.members),
+        matches=matches,
+    )
+
+
+__all__ = ["ABANDONED_AFTER", "Answered", "CaseNotOpen", "Matching", "Question", "RequestGivenUp", "TooBusy", "answer_of", "scoped_key"]

@@ -1,0 +1,80 @@
+"""What happens to every HTTP request before and after its route: a request id, a log line, a latency, a limit to its body."""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid4
+
+import structlog
+from fastapi import HTTPException
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from litgo_pipelines.observability.logs import get_logger
+from litgo_pipelines.serving.metrics import ServingMetrics
+
+MOST_BODY_BYTES = 512 * 1024
+_QUIET = {"/healthz", "/readyz", "/metrics"}
+_log = get_logger(__name__)
+
+
+class Observed:
+    """Gives each request an id (`scope["state"]["request_id"]`, header `X-Request-Id`), measures it and logs it without its content."""
+
+    def __init__(self, app: ASGIApp, metrics: ServingMetrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        request_id = uuid4()
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 500
+
+        async def marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = str(request_id)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=str(request_id)):
+            try:
+                await self._app(scope, receive, marked)
+            finally:
+                seconds = time.perf_counter() - begun
+                # The template of the route, never the path: a label must not grow with what callers send.
+                route = getattr(scope.get("route"), "path", "unmatched")
+                method = scope["method"] if route != "unmatched" else "any"
+                self._metrics.request_seconds.labels(method, route, str(status)).observe(seconds)
+                if route not in _QUIET:
+                    _log.info("request", route=route, status=status, duration_ms=round(1000 * seconds, 1), **scope["state"].get("told", {}))
+
+
+class BodyLimit:
+    """Refuses bodies above `most` bytes with 413, by what they announce or by what arrives."""
+
+    def __init__(self, app: ASGIApp, most: int = MOST_BODY_BYTES) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        arrived = int(announced) if announced.isdigit() else 0
+
+        async def counted() -> Message:
+            nonlocal arrived
+            if arrived > self._most:
+                raise HTTPException(413, f"the body exceeds {self._most} bytes")
+            message = await receive()
+            if not announced.isdigit():
+                arrived += len(message.get("body", b""))
+                if arrived > self._most:
+                    raise HTTPException(413, f"the body exceeds {self._most} bytes")
+            return message
+
+        await self._app(scope, counted, send)
