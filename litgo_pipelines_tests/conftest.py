@@ -158,8 +158,9 @@ def _mlflow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def mlflow_uri(_mlflow_file: Path, tmp_path: Path) -> str:
-    """The URI of a fresh MLflow tracking and registry store in a file; its default experiment keeps artifacts in `tmp_path`."""
+def mlflow_uri(_mlflow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of a fresh MLflow tracking and registry store in a file; what is written without saying where goes to `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "mlflow.db"
     shutil.copyfile(_mlflow_file, file)
     connection = sqlite3.connect(file)
@@ -177,8 +178,9 @@ def _mlflow_database(databases: Databases, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def mlflow_postgres_uri(databases: Databases, _mlflow_database: str) -> Iterator[str]:
-    """The URI of a fresh MLflow tracking and registry store on PostgreSQL."""
+def mlflow_postgres_uri(databases: Databases, _mlflow_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URI of a fresh MLflow tracking and registry store on PostgreSQL; what is written without saying where goes to `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
     with databases.fresh(_mlflow_database) as name:
         yield databases.server.url(name, driver="psycopg2")
 

@@ -147,6 +147,11 @@ def decide(
     return _allocated(market, ask, candidates)
 
 
+def decide_anew(market: Market, decision: Decision) -> Decision:
+    """The same candidates with the same scores, chosen among by the loads as they are in `market` now. Cheap beside `decide`."""
+    return _allocated(market, decision.ask, decision.candidates)
+
+
 @dataclass(frozen=True)
 class _Ask:
     """What was asked, apart from how the candidates look."""
@@ -394,7 +399,7 @@ def _fits(decisions: list[Decision], fresh: dict[bytes, FreshLoad], taken: dict[
         chosen = [one.tobytes() for one in decision.lawyers[decision.allocation.chosen]]
         free = set(_free(chosen, fresh, offers, decision.p_win))
         for lawyer, filled in zip(chosen, decision.allocation.filled, strict=True):
-            if lawyer in offered or not fresh[lawyer].active or not (filled or lawyer in free):
+            if lawyer in offered or not fresh[lawyer].active or filled == (lawyer in free):
                 return False
             offers[lawyer] += 1
         if decision.allocation.filled.any():

@@ -133,21 +133,18 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _ports(settings: Settings) -> Finding:
-    from litgo_pipelines.cli.up import is_free, owner
+    from litgo_pipelines.cli.up import is_free, listeners, owner
 
-    wanted = {
-        "LITGO_DAGSTER_PORT": ("127.0.0.1", settings.litgo_dagster_port),
-        "LITGO_MLFLOW_PORT": ("127.0.0.1", settings.litgo_mlflow_port),
-        "LITGO_SERVE_PORT": (settings.litgo_serve_host, settings.litgo_serve_port),
-    }
-    taken = {setting: port for setting, (host, port) in wanted.items() if not is_free(host, port)}
+    wanted = listeners(settings)
+    taken = [each for each in wanted if not is_free(each.host, each.port)]
     running = owner(settings.litgo_home)
     ours = _listening(running) if running is not None else set()
-    strange = {setting: port for setting, port in taken.items() if port not in ours}
+    strange = ", ".join(f"{each.port} ({each.setting})" for each in taken if each.port not in ours)
     if strange:
-        names = ", ".join(f"{port} ({setting})" for setting, port in strange.items())
-        return Finding("ports", Level.WARNING, f"taken by another program: {names}", "set these variables to free ports before `litgo up`")
-    numbers = ", ".join(str(port) for _, port in wanted.values())
+        return Finding(
+            "ports", Level.WARNING, f"taken by another program: {strange}", "set these variables to free ports before `litgo up`"
+        )
+    numbers = ", ".join(str(each.port) for each in wanted)
     if running is not None:
         return Finding("ports", Level.OK, f"{numbers}: `litgo up` runs (pid {running}) and holds {len(taken)} of them")
     return Finding("ports", Level.OK, f"{numbers} are free for `litgo up`")
@@ -219,7 +216,7 @@ def _dagster(settings: Settings) -> Finding:
 
 def _definitions() -> Finding:
     # In a process of its own: what it imports stays out of this one, and it can be stopped.
-    code = "from litgo_pipelines.orchestration.health import load_definitions; load_definitions()"
+    code = "import dagster, litgo_pipelines.definitions as found; dagster.Definitions.validate_loadable(found.defs)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=_CHECK_SECONDS)
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -34,16 +34,13 @@ _ANSWER_WITHIN = 180.0
 
 
 @dataclass(frozen=True)
-class Program:
-    """One of the programs that `up` runs; `setting` is the variable that moves its `port` elsewhere."""
+class Listener:
+    """Where a program listens, and the variable that moves it elsewhere."""
 
-    name: str
-    command: Sequence[str]
-    host: str = _LOOPBACK
-    port: int | None = None
-    setting: str | None = None
-    title: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
+    title: str
+    setting: str
+    host: str
+    port: int
 
     @property
     def address(self) -> str:
@@ -51,30 +48,40 @@ class Program:
         return f"http://{_LOOPBACK if self.host in ('0.0.0.0', '::') else self.host}:{self.port}"
 
 
+@dataclass(frozen=True)
+class Program:
+    """One of the programs that `up` runs, with the variables that it alone gets."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def listeners(settings: Settings) -> list[Listener]:
+    """All that `up` will listen on. MLflow's server is left out where `MLFLOW_TRACKING_URI` names one that runs already."""
+    found = [
+        Listener("Dagster", "LITGO_DAGSTER_PORT", _LOOPBACK, settings.litgo_dagster_port),
+        Listener("MLflow", "LITGO_MLFLOW_PORT", _LOOPBACK, settings.litgo_mlflow_port),
+        Listener("Matching service", "LITGO_SERVE_PORT", settings.litgo_serve_host, settings.litgo_serve_port),
+    ]
+    given = settings.mlflow_tracking_uri
+    return [each for each in found if each.title != "MLflow" or given is None or not _is_server(given.get_secret_value())]
+
+
+def _is_server(uri: str) -> bool:
+    return uri.startswith(("http://", "https://"))
+
+
 def programs(settings: Settings, services: Services) -> list[Program]:
-    """What `up` runs. MLflow's server is left out where `MLFLOW_TRACKING_URI` names one that runs already."""
+    """What `up` runs; see `listeners`."""
     python = (sys.executable, "-m")
     options = ("-w", str(WORKSPACE), "--log-format", "colored" if is_readable(settings, sys.stdout) else "json")
-    web = Program(
-        "dagster",
-        (*python, "dagster_webserver", "-h", _LOOPBACK, "-p", str(settings.litgo_dagster_port), *options),
-        port=settings.litgo_dagster_port,
-        setting="LITGO_DAGSTER_PORT",
-        title="Dagster",
-    )
-    daemon = Program("daemon", (*python, "dagster._daemon", "run", *options))
-    serving = Program(
-        "serve",
-        (*python, "litgo_pipelines.cli", "serve"),
-        host=settings.litgo_serve_host,
-        port=settings.litgo_serve_port,
-        setting="LITGO_SERVE_PORT",
-        title="Matching service",
-    )
-    found = [web, daemon, serving]
-    if not services.mlflow.startswith(("http://", "https://")):
-        found.insert(2, _mlflow(settings, services))
-    return found
+    found = [
+        Program("dagster", (*python, "dagster_webserver", "-h", _LOOPBACK, "-p", str(settings.litgo_dagster_port), *options)),
+        Program("daemon", (*python, "dagster._daemon", "run", *options)),
+        Program("serve", (*python, "litgo_pipelines.cli", "serve")),
+    ]
+    return found if _is_server(services.mlflow) else [*found, _mlflow(settings, services)]
 
 
 def _mlflow(settings: Settings, services: Services) -> Program:
@@ -82,19 +89,10 @@ def _mlflow(settings: Settings, services: Services) -> Program:
     environment = {"MLFLOW_BACKEND_STORE_URI": services.mlflow, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     if services.mlflow_artifacts is not None:
-        environment |= {
-            "MLFLOW_DEFAULT_ARTIFACT_ROOT": services.mlflow_artifacts,
-            "MLFLOW_ARTIFACTS_DESTINATION": services.mlflow_artifacts,
-        }
-    port = settings.litgo_mlflow_port
-    return Program(
-        "mlflow",
-        (sys.executable, "-m", "mlflow", "server", "--host", _LOOPBACK, "--port", str(port), "--workers", "1"),
-        port=port,
-        setting="LITGO_MLFLOW_PORT",
-        title="MLflow",
-        environment=environment,
-    )
+        root = services.mlflow_artifacts
+        environment |= {"MLFLOW_DEFAULT_ARTIFACT_ROOT": root, "MLFLOW_ARTIFACTS_DESTINATION": root}
+    address = ("--host", _LOOPBACK, "--port", str(settings.litgo_mlflow_port))
+    return Program("mlflow", (sys.executable, "-m", "mlflow", "server", *address, "--workers", "1"), environment)
 
 
 def owner(home: Path) -> int | None:
@@ -126,7 +124,8 @@ def _only_one(home: Path) -> Iterator[None]:
 
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with FileLock(_lock_file(home), timeout=0):
+        # Who only asks for the owner holds the lock for a moment, too.
+        with FileLock(_lock_file(home), timeout=1):
             _pid_file(home).write_text(str(os.getpid()))
             yield
     except Timeout:
@@ -146,30 +145,28 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def _require_free_ports(wanted: Sequence[Program]) -> None:
+def _require_free_ports(wanted: Sequence[Listener]) -> None:
     taken: dict[int, str] = {}
-    for program in wanted:
-        if program.port is None:
-            continue
-        if program.port in taken:
-            raise LitgoError(f"{program.setting} and {taken[program.port]} are both {program.port}: change one of them")
-        taken[program.port] = str(program.setting)
-        if not is_free(program.host, program.port):
-            raise LitgoError(f"port {program.port} for {program.title} is taken: set {program.setting} to a free one")
+    for listener in wanted:
+        if listener.port in taken:
+            raise LitgoError(f"{listener.setting} and {taken[listener.port]} are both {listener.port}: change one of them")
+        taken[listener.port] = listener.setting
+        if not is_free(listener.host, listener.port):
+            raise LitgoError(f"port {listener.port} for {listener.title} is taken: set {listener.setting} to a free one")
 
 
-def _announce(wanted: Sequence[Program], stopped: threading.Event) -> None:
-    """Print each program's address once it answers."""
-    waiting = [program for program in wanted if program.port is not None]
+def _announce(wanted: Sequence[Listener], stopped: threading.Event) -> None:
+    """Print each address once it answers."""
+    waiting = list(wanted)
     deadline = time.monotonic() + _ANSWER_WITHIN
     while waiting and not stopped.wait(0.5):
-        for program in [program for program in waiting if _answers(program.address)]:
-            waiting.remove(program)
-            typer.echo(f"{program.title:>18}  {program.address}")
+        for listener in [each for each in waiting if _answers(each.address)]:
+            waiting.remove(listener)
+            typer.echo(f"{listener.title:>18}  {listener.address}")
             if not waiting:
                 typer.echo("Everything answers. Press Ctrl-C to stop.")
         if waiting and time.monotonic() > deadline:
-            typer.echo(f"Does not answer yet: {', '.join(str(program.title) for program in waiting)}. Its lines above may say why.")
+            typer.echo(f"Does not answer yet: {', '.join(each.title for each in waiting)}. Its lines above may say why.")
             return
 
 
@@ -183,19 +180,16 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _run_until_one_stops(wanted: Sequence[Program], environment: Mapping[str, str], folder: Path) -> int:
+def _run_until_one_stops(wanted: Sequence[Program], announced: Sequence[Listener], environment: Mapping[str, str], folder: Path) -> int:
     """Run the programs; returns the exit code: 130 or 143 when told to stop, else 1 because one stopped by itself."""
     from litgo_pipelines.cli.processes import LeashedManager
 
     manager = LeashedManager()
+    shared = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
     for program in wanted:
-        command = f"exec {shlex.join(program.command)}"
-        manager.add_process(
-            program.name, command, env={**os.environ, **environment, **program.environment, "PYTHONUNBUFFERED": "1"}, cwd=str(folder)
-        )
+        manager.add_process(program.name, f"exec {shlex.join(program.command)}", env={**shared, **program.environment}, cwd=str(folder))
     stopped = threading.Event()
-    announcer = threading.Thread(target=_announce, args=(wanted, stopped), daemon=True)
-    announcer.start()
+    threading.Thread(target=_announce, args=(announced, stopped), daemon=True).start()
     try:
         manager.loop()
     finally:
@@ -213,13 +207,13 @@ def up() -> None:
 
     settings = get_settings()
     with _only_one(settings.litgo_home):
+        announced = listeners(settings)
+        _require_free_ports(announced)
         services = database.services_for(settings)
-        wanted = programs(settings, services)
-        _require_free_ports(wanted)
         database.upgrade(services.database)
         environment = dagster_environment(settings, services)
         _end_orphans(environment)
-        raise typer.Exit(_run_until_one_stops(wanted, environment, settings.dagster_home))
+        raise typer.Exit(_run_until_one_stops(programs(settings, services), announced, environment, settings.dagster_home))
 
 
 def _end_orphans(environment: Mapping[str, str]) -> None:

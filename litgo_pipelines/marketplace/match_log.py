@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 OUTCOMES = ("lost", "declined", "accepted", "won")
 """What became of an offer; the position is the code in the column `outcome`."""
 
+_CONNECT_SECONDS = 5
 _FEATURES = ", ".join(f"m.{name}" for name in FEATURE_COLUMNS)
 
 # Binary COPY takes no bound parameters, so the moment travels as a setting of the transaction. Ids leave as 16 bytes; of a
@@ -116,7 +117,7 @@ def read_matches(database_url: str, as_of: datetime) -> pa.Table:
     if as_of.tzinfo is None:
         raise ValueError("as_of needs a time zone")
     try:
-        with dbapi.connect(driver_url(database_url)) as connection, connection.cursor() as cursor:
+        with dbapi.connect(_bounded(driver_url(database_url))) as connection, connection.cursor() as cursor:
             cursor.execute(_TAKE_ROLE)
             cursor.fetchall()
             cursor.execute(_SET_UP, parameters=[as_of.isoformat()])
@@ -130,6 +131,11 @@ def read_matches(database_url: str, as_of: datetime) -> pa.Table:
     except dbapi.Error as error:
         raise DatabaseError(f"the match log cannot be read: {' '.join(str(error).split())}") from error
     return pa.Table.from_batches(batches, schema=schema).unify_dictionaries()
+
+
+def _bounded(url: str) -> str:
+    """The URL with a bound on connecting, unless it names one."""
+    return url if "connect_timeout=" in url else f"{url}{'&' if '?' in url else '?'}connect_timeout={_CONNECT_SECONDS}"
 
 
 def reviews_seen(connection: Connection, as_of: datetime) -> int:

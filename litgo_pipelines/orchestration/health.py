@@ -1,13 +1,17 @@
-"""What can be told about Dagster from outside: whether its storage answers, its daemon beats, and our definitions load.
+"""What can be told about Dagster from outside: whether its storage answers and its daemon beats.
 
 Judging it is the callers' business.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from litgo_pipelines.marketplace.database import driver_url
+from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -36,17 +40,28 @@ def daemon_health(instance: DagsterInstance, as_of: datetime) -> DaemonHealth:
     return DaemonHealth(silent, tuple(errors))
 
 
+def require_storage() -> None:
+    """Refuse a storage that does not let us in; Dagster itself would try for long before it says so.
+
+    Raises:
+        LitgoError: the server that DAGSTER_POSTGRES_URL names is away, or lacks the database or the user.
+    """
+    import psycopg2
+
+    try:
+        psycopg2.connect(driver_url(os.environ["DAGSTER_POSTGRES_URL"]), connect_timeout=5).close()
+    except psycopg2.Error as error:
+        raise LitgoError(f"cannot use Dagster's storage (DAGSTER_POSTGRES_URL): {error}") from error
+
+
 def daemon_health_here(as_of: datetime) -> DaemonHealth:
-    """`daemon_health` on the instance that the environment names; whatever its storage raises is passed on."""
+    """`daemon_health` on the instance that the environment names.
+
+    Raises:
+        LitgoError: its storage cannot be reached.
+    """
     from dagster import DagsterInstance
 
+    require_storage()
     with DagsterInstance.get() as instance:
         return daemon_health(instance, as_of)
-
-
-def load_definitions() -> None:
-    """Load the project's definitions and everything they name; whatever they raise is passed on."""
-    from dagster import Definitions
-    from litgo_pipelines.definitions import defs
-
-    Definitions.validate_loadable(defs)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from litgo_pipelines.settings import LitgoError
+from litgo_pipelines.orchestration.health import require_storage
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun
@@ -40,16 +40,13 @@ def end_orphaned_runs_here() -> EndedRuns:
     """`end_orphaned_runs` on the instance that the environment names.
 
     Raises:
-        LitgoError: its storage cannot be used.
+        LitgoError: its storage cannot be reached.
     """
     from dagster import DagsterInstance
-    from sqlalchemy.exc import SQLAlchemyError
 
-    try:
-        with DagsterInstance.get() as instance:
-            return end_orphaned_runs(instance)
-    except SQLAlchemyError as error:
-        raise LitgoError(f"cannot use Dagster's storage (DAGSTER_POSTGRES_URL): {getattr(error, 'orig', None) or error}") from error
+    require_storage()
+    with DagsterInstance.get() as instance:
+        return end_orphaned_runs(instance)
 
 
 def end_orphaned_runs(instance: DagsterInstance) -> EndedRuns:

@@ -52,12 +52,16 @@ class Acceptance:
 
         return lightgbm.Booster(model_str=self.model)
 
+    @cached_property
+    def _steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return np.array(self.x), np.array(self.y)
+
     def probability(self, features: NDArray[np.float32], raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """P(accept), never falling with `raw` (platt, isotonic) or with any feature (features). Shapes (n, 8), (n,) to (n,)."""
         if self.method == "features":
             return np.asarray(self._booster.predict(features, num_threads=1), dtype=np.float64)
         if self.method == "isotonic":
-            return np.interp(raw, self.x, self.y)
+            return np.interp(raw, *self._steps)
         slope, intercept = self.x
         return _sigmoid(slope * raw + intercept)
 
@@ -117,7 +121,7 @@ def fit_acceptance(
         losses["isotonic"] = _cross_validated_loss("isotonic", calibration)
     by_score = _fit(min(losses, key=losses.__getitem__), calibration.raw, calibration.accepted)
     score_error = _error(by_score, held_out)
-    if not score_error > TOLERATED_ERROR or train.raw.size == 0:
+    if not score_error > TOLERATED_ERROR or train.accepted.size == 0:
         return by_score, CalibrationReport(by_score.method, losses, score_error, float("nan"), score_error)
     by_features = _fit_by_features(train, seed, threads)
     features_error = _error(by_features, held_out)

@@ -5,6 +5,7 @@ Where versions are kept lives in `registry`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,15 +46,18 @@ class GoldenScores:
         features: shape (32, 8), float32, NaN among them.
         raw: shape (32,).
         acceptance: shape (32,).
+        digest: SHA-256 of the booster's text and the acceptance that gave these answers.
     """
 
     features: NDArray[np.float32]
     raw: NDArray[np.float64]
     acceptance: NDArray[np.float64]
+    digest: str
 
     def to_json(self) -> str:
         rows = [[None if np.isnan(value) else float(value) for value in row] for row in self.features]
-        return json.dumps({"names": FEATURES, "features": rows, "raw": self.raw.tolist(), "acceptance": self.acceptance.tolist()}, indent=1)
+        answers = {"raw": self.raw.tolist(), "acceptance": self.acceptance.tolist()}
+        return json.dumps({"names": FEATURES, "features": rows, **answers, "digest": self.digest}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> GoldenScores:
@@ -62,11 +66,12 @@ class GoldenScores:
             np.array(found["features"], dtype=np.float32).reshape(-1, len(FEATURES)),
             np.array(found["raw"], dtype=np.float64),
             np.array(found["acceptance"], dtype=np.float64),
+            found["digest"],
         )
 
 
-def golden_scores(ranker: Ranker, seed: int = 0) -> GoldenScores:
-    """Ask a ranker 32 questions: all unknown, all least, all most, each feature alone at its ends, and drawn ones with gaps."""
+def golden_features(seed: int = 0) -> NDArray[np.float32]:
+    """32 questions: all unknown, all least, all most, each feature alone at its ends, and drawn ones with gaps. Shape (32, 8)."""
     width = len(FEATURES)
     corners = np.stack([np.full(width, np.nan), np.zeros(width), np.ones(width)])
     low, high = np.full((width, width), 0.5), np.full((width, width), 0.5)
@@ -75,9 +80,7 @@ def golden_scores(ranker: Ranker, seed: int = 0) -> GoldenScores:
     generator = np.random.default_rng(seed)
     drawn = generator.random((GOLDEN_ROWS - len(corners) - 2 * width, width))
     drawn[generator.random(drawn.shape) < 0.2] = np.nan
-    features = np.concatenate([corners, low, high, drawn]).astype(np.float32)
-    raw = ranker.score(features)
-    return GoldenScores(features, raw, ranker.acceptance(features, raw))
+    return np.concatenate([corners, low, high, drawn]).astype(np.float32)
 
 
 def verify_golden(ranker: Ranker, golden: GoldenScores) -> None:
@@ -112,7 +115,10 @@ class Bundle:
     def of(cls, booster: lightgbm.Booster, acceptance: Acceptance) -> Bundle:
         """Pack a ranker that was just trained, and note its golden scores."""
         text = booster.model_to_string()
-        return cls(text, acceptance, golden_scores(_ranker("candidate", text, acceptance)))
+        ranker = _ranker("candidate", text, acceptance)
+        features = golden_features()
+        raw = ranker.score(features)
+        return cls(text, acceptance, GoldenScores(features, raw, ranker.acceptance(features, raw), _digest(text, acceptance)))
 
     def ranker(self, version: str) -> LightGBMRanker:
         """The ranker, after it has reproduced its golden scores.
@@ -120,6 +126,12 @@ class Bundle:
         Raises:
             NoGoldenScores, GoldenScoresDiffer: see `verify_golden`.
         """
+        # LightGBM ends the process when it reads a damaged text, so the text is compared first.
+        if _digest(self.booster_text, self.acceptance) != self.golden.digest:
+            raise GoldenScoresDiffer(
+                f"version {version}: booster or acceptance is not the one its golden scores were made with; "
+                "its files were changed: train it anew"
+            )
         loaded = _ranker(version, self.booster_text, self.acceptance)
         verify_golden(loaded, self.golden)
         return loaded
@@ -145,7 +157,7 @@ def read_extras(folder: Path, version: str) -> tuple[Acceptance, GoldenScores]:
     """Acceptance and golden scores from the folder that holds them.
 
     Raises:
-        NoGoldenScores: one of the files is missing.
+        NoGoldenScores: one of the files is missing, or cannot be read.
     """
     missing = [name for name in EXTRA_FILES if not (folder / name).is_file()]
     if missing:
@@ -153,10 +165,17 @@ def read_extras(folder: Path, version: str) -> tuple[Acceptance, GoldenScores]:
             f"version {version} carries no {' and no '.join(missing)}: it was not registered by this project; "
             "move the alias to a version that was, or train one"
         )
-    return (
-        Acceptance.from_json((folder / ACCEPTANCE_FILE).read_text(encoding="utf-8")),
-        GoldenScores.from_json((folder / GOLDEN_FILE).read_text(encoding="utf-8")),
-    )
+    try:
+        return (
+            Acceptance.from_json((folder / ACCEPTANCE_FILE).read_text(encoding="utf-8")),
+            GoldenScores.from_json((folder / GOLDEN_FILE).read_text(encoding="utf-8")),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise NoGoldenScores(f"version {version}: {' or '.join(EXTRA_FILES)} cannot be read ({error!r}): train it anew") from error
+
+
+def _digest(booster_text: str, acceptance: Acceptance) -> str:
+    return hashlib.sha256(f"{booster_text}\0{acceptance.to_json()}".encode()).hexdigest()
 
 
 def _ranker(version: str, text: str, acceptance: Acceptance) -> LightGBMRanker:

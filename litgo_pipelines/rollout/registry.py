@@ -6,6 +6,7 @@ A person may move the alias in MLflow at any time; it is read, never remembered.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,9 +75,9 @@ class Registry:
         """Store the bundle that `folder` holds with its run, and make it the next version; its number.
 
         Raises:
-            NoGoldenScores: the folder lacks them.
+            NoGoldenScores, GoldenScoresDiffer: the folder does not hold a bundle that can be trusted.
         """
-        read_extras(folder, folder.name)
+        Bundle.read(folder).ranker(folder.name)
         with unavailable_as_such(self.uri), tempfile.TemporaryDirectory() as temporary:
             model = Path(temporary) / _ARTIFACT_FOLDER
             _save_model(run_id, folder, model)
@@ -205,6 +206,8 @@ def _save_model(run_id: str, bundle: Path, target: Path) -> None:
         serialization_format="skops",
         extra_files=[str(bundle / name) for name in EXTRA_FILES],
     )
+    # MLflow writes the booster anew; what is stored is the text that the golden scores were made with.
+    shutil.copyfile(bundle / BOOSTER_FILE, target / _BOOSTER_IN_FLAVOUR)
 
 
 def _version(found: ModelVersion, aliases: Mapping[str, str]) -> Version:

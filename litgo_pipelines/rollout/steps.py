@@ -311,11 +311,12 @@ def _part_rows(rows: TrainingSet) -> dict[str, float]:
 def _trained(rows: TrainingSet, *, seed: int, threads: int) -> tuple[Any, Bundle, CalibrationReport]:
     learned = rows.of("train")
     booster = train(learned, seed=seed, threads=threads)
-    offered = [
-        Offered(part.features, np.asarray(booster.predict(part.features, num_threads=threads)), part.accepted, part.group)
-        for part in (learned, rows.of("calibration"), rows.of("held_out"))
-    ]
-    acceptance, report = fit_acceptance(*offered, seed=seed, threads=threads)
+
+    def offered(part: TrainingSet) -> Offered:
+        return Offered(part.features, np.asarray(booster.predict(part.features, num_threads=threads)), part.accepted, part.group)
+
+    unscored = Offered(learned.features, np.zeros(learned.rows), learned.accepted, learned.group)
+    acceptance, report = fit_acceptance(unscored, offered(rows.of("calibration")), offered(rows.of("held_out")), seed=seed, threads=threads)
     return booster, Bundle.of(booster, acceptance), report
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,6 +28,7 @@ _BOUNDED = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -60,9 +62,12 @@ def unavailable_as_such(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         cause = " ".join(str(error).split())
+        secret = urlsplit(uri).password
+        told = cause.replace(secret, "***") if secret else cause
+        # A chained error is shown with its text: not when a password stands in it.
         raise RegistryUnavailable(
-            f"MLflow at {_shown(uri)} does not answer as it should: {cause[:500]}. Is MLFLOW_TRACKING_URI right?"
-        ) from error
+            f"MLflow at {_shown(uri)} does not answer as it should: {told[:500]}. Is MLFLOW_TRACKING_URI right?"
+        ) from (error if told == cause else None)
 
 
 def _bounded_uri(uri: str) -> str:
@@ -88,13 +93,8 @@ def _probe(uri: str) -> None:
 
 
 def _shown(uri: str) -> str:
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(uri).render_as_string(hide_password=True)
-    except ArgumentError:
-        return uri
+    secret = urlsplit(uri).password
+    return uri.replace(f":{secret}@", ":***@") if secret else uri
 
 
 class Tracking:

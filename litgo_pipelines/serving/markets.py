@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ class MarketKeeper:
         self._market: Market | None = None
         self._profiles_read = float("-inf")
         self._failing = False
+        self._reading = threading.Lock()
         self._thread = Periodic("market", self.refresh, refresh_seconds)
         metrics.market_age.set_function(lambda: float("nan") if self.age is None else self.age)
 
@@ -53,6 +55,10 @@ class MarketKeeper:
 
     def refresh(self) -> None:
         """Read once; an error is logged and counted."""
+        with self._reading:
+            self._refresh()
+
+    def _refresh(self) -> None:
         begun = time.monotonic()
         try:
             self._market, what = self._read(begun)

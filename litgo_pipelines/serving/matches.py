@@ -22,6 +22,7 @@ from litgo_pipelines.casework.matching import (
     RequestGivenUp,
     TooBusy,
     decide,
+    decide_anew,
     fail_request,
     note_offers,
     open_request,
@@ -143,28 +144,24 @@ class Matching:
         return Answered(answer_of(decision, offered=question.body.create_offers))
 
     def _decide(self, market: Market, opened: _Opened, question: Question, at: datetime) -> Decision:
-        ranker = self._ranker()
-
-        def decided() -> Decision:
-            return decide(
-                market,
-                opened.case,
-                ranker,
-                self._rule,
-                request_id=question.request_id,
-                at=at,
-                top_n=question.body.top_n,
-                new_lawyer_offers=self._new_lawyer_offers,
-                exclude=opened.exclude,
-            )
-
+        decision = decide(
+            market,
+            opened.case,
+            self._ranker(),
+            self._rule,
+            request_id=question.request_id,
+            at=at,
+            top_n=question.body.top_n,
+            new_lawyer_offers=self._new_lawyer_offers,
+            exclude=opened.exclude,
+        )
         if not question.body.create_offers:
-            return decided()
-        # One at a time, so that each decision sees the offers of the one before.
-        with self._noting:
-            decision = decided()
-            note_offers(market, decision)
             return decision
+        # One at a time, so that each choice sees the offers of the one before. Scoring takes longest and needs no turn.
+        with self._noting:
+            decision = decide_anew(market, decision)
+            note_offers(market, decision)
+        return decision
 
     def _recording(self, question: Question) -> Recording:
         def stored(decision: Decision) -> str:

@@ -45,9 +45,9 @@ class Observed:
                 await self._app(scope, receive, marked)
             finally:
                 seconds = time.perf_counter() - begun
-                # The template of the route, never the path: a label must not grow with what callers send.
+                # The template of the route, never the path nor a method it does not have: labels must not grow with what callers send.
                 route = getattr(scope.get("route"), "path", "unmatched")
-                method = scope["method"] if route != "unmatched" else "any"
+                method = "any" if route == "unmatched" or status == 405 else scope["method"]
                 self._metrics.request_seconds.labels(method, route, str(status)).observe(seconds)
                 if route not in _QUIET:
                     _log.info("request", route=route, status=status, duration_ms=round(1000 * seconds, 1), **scope["state"].get("told", {}))

@@ -29,7 +29,8 @@ from litgo_pipelines.simulation.world import Cases, make_cases, make_lawyers, su
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-TOP_N = 5
+TOP_N = 8
+"""Lawyers that a simulated case is offered to."""
 _SHORTEST = timedelta(minutes=1)
 
 

@@ -8,14 +8,16 @@ from scipy.special import expit
 
 LATENT = 4
 """Dimensions of skill and need."""
-LAWYER_TRAITS = ("quality", "kindness", "speed", *(f"skill_{i}" for i in range(LATENT)))
+LAWYER_TRAITS = ("quality", "prestige", "speed", *(f"skill_{i}" for i in range(LATENT)))
 CASE_TRAITS = ("difficulty", *(f"need_{i}" for i in range(LATENT)))
 
 
 def relevance(
     lawyer: NDArray[np.float64], case: NDArray[np.float64], near: NDArray[np.float64], primary: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """True relevance of lawyers for cases, 0..1.
+    """True relevance of lawyers for cases, 0..1: mostly how well the lawyer treats clients, less so place, speed and skill.
+
+    What the hand weights trust most (area, similar cases, the CV) says little here; a ranker has to find out.
 
     Args:
         lawyer: shape (n, 7), see LAWYER_TRAITS; quality is heavy-tailed.
@@ -25,18 +27,19 @@ def relevance(
     """
     case = np.broadcast_to(case, (len(lawyer), len(CASE_TRAITS)))
     skill = np.einsum("ij,ij->i", lawyer[:, 3:], case[:, 1:])
-    return np.asarray(expit(-0.3 + 1.1 * lawyer[:, 0] + 0.8 * skill + 0.35 * lawyer[:, 1] + 0.45 * near + 0.3 * primary - 0.4 * case[:, 0]))
+    drive = 2.0 * lawyer[:, 0] + 0.15 * lawyer[:, 1] + 0.15 * lawyer[:, 2]
+    return np.asarray(expit(drive + 0.25 * skill + 0.15 * near + 0.1 * primary - 0.2 * case[:, 0]))
 
 
 def acceptance_probability(relevance: NDArray[np.float64], utilisation: NDArray[np.float64]) -> NDArray[np.float64]:
     """P(the lawyer wants the case): by relevance, and reluctantly when nearly full. Shapes (n,)."""
     reluctance = np.clip((utilisation - 0.7) / 0.5, 0.0, 1.0)
-    return np.asarray(expit(-1.6 + 3.6 * relevance) * (1.0 - 0.8 * reluctance))
+    return np.asarray(expit(-4.0 + 9.0 * relevance) * (1.0 - 0.8 * reluctance))
 
 
 def win_probability(relevance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """P(the case is won, if it is not settled). Shape (n,)."""
-    return np.asarray(expit(-2.0 + 4.2 * relevance))
+    """P(the case is won, if it is not settled): more the case's merit than the lawyer's. Shape (n,)."""
+    return np.asarray(expit(0.2 + 0.6 * relevance))
 
 
 def choice_weight(relevance: NDArray[np.float64], position: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -75,23 +75,23 @@ def random_ids(rng: np.random.Generator, count: int) -> list[UUID]:
 def make_lawyers(seed: int, count: int, start: datetime, end: datetime) -> People:
     """Draw the lawyers; a tenth of them join between `start` and `end`, the others were there before."""
     rng = np.random.default_rng([seed, 1])
-    quality = np.clip(rng.standard_t(3, count), -2.5, 6.0) * 0.8
-    kindness, speed = rng.standard_normal(count), rng.standard_normal(count)
-    traits = np.column_stack([quality, kindness, speed, rng.normal(0, 0.7, (count, LATENT))])
+    quality = np.clip(rng.standard_t(4, count), -3.0, 6.0) * 0.8
+    prestige, speed = rng.standard_normal(count), rng.standard_normal(count)
+    traits = np.column_stack([quality, prestige, speed, rng.normal(0, 0.7, (count, LATENT))])
     years = np.minimum(rng.gamma(2.0, 4.5, count), 45).astype(int)
     firm = rng.choice(len(_FIRMS), count, p=[0.45, 0.3, 0.15, 0.1])
-    success = _squash(0.6 * quality + rng.normal(0, 0.6, count) + 0.2)
-    declares = rng.random(count) < 0.3
-    declared = rng.integers(1, 31, count)
+    success = _squash(0.6 * prestige + rng.normal(0, 0.6, count) + 0.2)
+    declares = rng.random(count) < 0.8
+    declared = np.clip(rng.geometric(0.13, count), 1, 30)
     supply = np.array([area.supply for area in AREAS])
     primary = rng.choice(len(AREAS), count, p=supply / supply.sum())
     extra = rng.choice([0, 1, 2], count, p=[0.35, 0.45, 0.2])
     city = rng.choice(len(CITIES), count, p=_CITY_WEIGHTS)
     joins = np.where(rng.random(count) < NEWCOMERS, rng.random(count), -1.0)
     numbers = {
-        "cv_score": _squash(0.7 * quality + rng.normal(0, 0.8, count)),
-        "kpi_softskill": _squash(0.8 * kindness + rng.normal(0, 0.8, count)),
-        "avaliacao_media": np.clip(3.8 + 0.25 * quality + 0.3 * kindness + rng.normal(0, 0.35, count), 1, 5),
+        "cv_score": _squash(1.1 * prestige + rng.normal(0, 0.4, count)),
+        "kpi_softskill": _squash(1.1 * quality + rng.normal(0, 0.4, count)),
+        "avaliacao_media": np.clip(3.7 + 0.45 * quality + rng.normal(0, 0.2, count), 1, 5),
         "tempo_resposta_h": np.clip(np.exp(1.9 - 0.5 * speed + rng.normal(0, 0.3, count)), 0.5, 72),
         "lat": np.array([CITIES[one][2] for one in city]) + rng.normal(0, 0.08, count),
         "lng": np.array([CITIES[one][3] for one in city]) + rng.normal(0, 0.08, count),

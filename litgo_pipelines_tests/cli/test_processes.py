@@ -42,6 +42,14 @@ sys.exit(manager.returncode)
 """
 
 _ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells of a parent's death on Linux alone")
+PAIR = """
+import sys
+from pathlib import Path
+from litgo_pipelines.cli.up import Program, _run_until_one_stops
+lasting = Program("lasting", (sys.executable, "-c", "import os, time; print('pid', os.getpid(), flush=True); time.sleep(60)"))
+brief = Program("brief", (sys.executable, "-c", "import time; time.sleep(1)"))
+sys.exit(_run_until_one_stops([lasting, brief], [], {}, Path.cwd()))
+"""
 
 
 def _start(code: str) -> subprocess.Popen[str]:
@@ -111,3 +119,13 @@ def test_managed_programs_end_with_all_their_children(number: signal.Signals) ->
     manager.wait(15)
     assert len(below) >= 3
     assert _gone(below, 10)
+
+
+def test_when_one_program_ends_the_others_are_ended() -> None:
+    """Half a marketplace is not left running, and an end that nobody asked for is an error."""
+    pair = _start(PAIR)
+    _wait_for(pair, "pid ")
+    below = _below(pair)
+    assert pair.wait(15) == 1
+    assert below
+    assert _gone(below, 5)

@@ -61,8 +61,8 @@ def test_a_score_that_misleads_gets_a_flat_sigmoid() -> None:
 def test_features_take_over_where_the_score_is_off_by_more_than_five_points() -> None:
     """Where the calibrated score misses held-out answers by more than .05, the model by features is fitted and kept if it is better."""
     train, calibration, held_out = (_offered(3000, seed, "feature") for seed in (6, 7, 8))
-    informed = Offered(calibration.features, calibration.features[:, 0] * 8.0, calibration.accepted, calibration.group)
-    fooled = Offered(held_out.features, 8.0 - held_out.features[:, 0] * 8.0, held_out.accepted, held_out.group)
+    informed = _drifted_by(calibration, 8.0)
+    fooled = _drifted_by(held_out, -8.0)
     acceptance, report = fit_acceptance(train, informed, fooled, seed=0, threads=1)
     assert report.score_error > 0.05
     assert acceptance.method == "features"
@@ -83,7 +83,7 @@ def test_the_model_by_features_is_monotone_in_each_feature() -> None:
 
 
 def _drifted_by(offered: Offered, slope: float) -> Offered:
-    return Offered(offered.features, offered.features[:, 0] * slope, offered.accepted, offered.group)
+    return Offered(offered.features, offered.features[:, 0].astype(np.float64) * slope, offered.accepted, offered.group)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_ndcg_equals_that_of_scikit_learn(rows: tuple[np.ndarray, np.ndarray, np
 def test_precision_counts_the_good_among_the_first_five() -> None:
     """Two good ones among the first five of six give .4; a group of two is divided by two; a tie at the cut shares its place."""
     group = np.array([0] * 6 + [1] * 2 + [2] * 6, dtype=np.int32)
-    good = np.array([1, 0, 0, 1, 0, 1] + [1, 0] + [1, 0, 0, 0, 0, 0], dtype=bool)
+    good = np.array([1, 0, 0, 1, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0], dtype=bool)
     score = np.array([9, 8, 7, 6, 5, 4] + [1, 2] + [1] * 6, dtype=float)
     assert precision(good, score, group, 5) == pytest.approx([0.4, 0.5, 1 / 6])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = 86_400_000_000
 
 
-def _id(number: int) -> bytes:
+def _id(number: int | np.integer[Any]) -> bytes:
     return int(number).to_bytes(16, "big")
 
 

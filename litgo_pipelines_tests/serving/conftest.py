@@ -69,9 +69,6 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> floa
     return time.monotonic() - begun
 
 
-Serve = Callable[..., "contextmanager[Served]"]
-
-
 @pytest.fixture
 def serving_settings(tmp_path: Path) -> Settings:
     """Settings of a service in a hurry, that leaves nothing to chance."""
@@ -181,23 +178,27 @@ def small_booster(favoured: int) -> Any:
 
     features = np.random.default_rng(0).random((400, 8)).astype(np.float32)
     params = {"objective": "regression", "num_leaves": 7, "min_data_in_leaf": 5, "verbosity": -1, "seed": 1, "num_threads": 1}
-    return lightgbm.train(params, lightgbm.Dataset(features, label=features[:, favoured]), num_boost_round=10)
+    return lightgbm.train(params, lightgbm.Dataset(features, label=features[:, favoured].copy()), num_boost_round=10)
 
 
 def register(registry: Registry, folder: Path, *, favoured: int = 4, spoilt: bool = False) -> str:
-    """Register a version whose scores follow one feature; a spoilt one carries golden scores that it does not reproduce."""
+    """Register a version whose scores follow one feature; the golden scores of a spoilt one are changed afterwards."""
     import json
+    from urllib.parse import unquote, urlsplit
 
     from litgo_pipelines.ranking.calibration import Acceptance
     from litgo_pipelines.rollout.bundle import GOLDEN_FILE, Bundle
+    from litgo_pipelines.rollout.registry import MODEL
     from litgo_pipelines.rollout.tracking import Tracking
 
     Bundle.of(small_booster(favoured), Acceptance("platt", (2.0, -1.0))).write(folder)
-    if spoilt:
-        golden = json.loads((folder / GOLDEN_FILE).read_text())
-        golden["raw"][5] += 0.01
-        (folder / GOLDEN_FILE).write_text(json.dumps(golden))
     run = Tracking(registry.uri).start_run({})
     version = registry.register(run.run_id, folder, {})
     run.finish()
+    if spoilt:
+        stored = unquote(urlsplit(registry.client.get_model_version_download_uri(MODEL, version)).path)
+        (file,) = Path(stored).rglob(GOLDEN_FILE)
+        golden = json.loads(file.read_text())
+        golden["raw"][5] += 0.01
+        file.write_text(json.dumps(golden))
     return version

@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
+from litgo_pipelines.settings import LitgoError
+
 if TYPE_CHECKING:
     import httpx
     from sqlalchemy import Connection
 
-AREAS = ("Trabalhista", "Civil", "Família", "Consumidor", "Tributário")
+AREAS = ("Trabalhista", "Civil", "Família", "Consumidor", "Tributário", "Penal", "Empresarial", "Previdenciário")
 
 _LAWYERS = """
 INSERT INTO litgo.lawyers (id, name, primary_area, specialties, lat, lng, cv_score, tempo_resposta_h, avaliacao_media, kpi_softskill,
                            capacidade_mensal, cases_30d, equity_updated_at, last_offered_at)
-SELECT gen_random_uuid(), 'Lawyer ' || n, (CAST(:areas AS text[]))[1 + n % 5], ARRAY[(CAST(:areas AS text[]))[1 + (n / 5) % 5]],
+SELECT gen_random_uuid(), 'Lawyer ' || n, (CAST(:areas AS text[]))[1 + n % 8], ARRAY[(CAST(:areas AS text[]))[1 + (n / 8) % 8]],
        -23.5 + random() - .5, -46.6 + random() - .5, random(), 48 * random(), 1 + 4 * random(), random(),
        10 + n % 21, floor(6 * random()), now() - interval '1 day', now() - interval '10 days' * random()
 FROM generate_series(1, :lawyers) n
@@ -39,7 +41,7 @@ _CASES = """
 WITH client AS (INSERT INTO litgo.clients (id) SELECT gen_random_uuid() FROM generate_series(1, 500) RETURNING id),
 numbered AS (SELECT id, row_number() OVER () AS n FROM client)
 INSERT INTO litgo.cases (id, client_id, area, urgency_h, lat, lng, summary, status, created_at)
-SELECT gen_random_uuid(), numbered.id, (CAST(:areas AS text[]))[1 + n.n % 5], 24 + n.n % 72, -23.5 + random() - .5, -46.6 + random() - .5,
+SELECT gen_random_uuid(), numbered.id, (CAST(:areas AS text[]))[1 + n.n % 8], 24 + n.n % 72, -23.5 + random() - .5, -46.6 + random() - .5,
        (SELECT string_agg((ARRAY['rescisão', 'contrato', 'divórcio', 'guarda', 'imposto', 'multa', 'aluguel', 'dívida', 'demissão', 'horas',
                                  'consumidor', 'produto', 'herança', 'acidente', 'seguro'])[1 + CAST(floor(15 * random()) AS int)], ' ')
         FROM generate_series(1, 30 + n.n % 20)),
@@ -54,7 +56,8 @@ handled AS (SELECT id, client_id, created_at, row_number() OVER () AS n FROM lit
 paired AS (SELECT handled.*, lawyer.id AS lawyer_id FROM handled JOIN lawyer ON lawyer.n = handled.n % :lawyers),
 offered AS (
     INSERT INTO litgo.offers (id, case_id, lawyer_id, status, sent_at, expires_at, responded_at)
-    SELECT gen_random_uuid(), id, lawyer_id, 'interested', created_at, created_at + interval '1 day', created_at + interval '1 hour' FROM paired)
+    SELECT gen_random_uuid(), id, lawyer_id, 'interested', created_at, created_at + interval '1 day', created_at + interval '1 hour'
+    FROM paired)
 INSERT INTO litgo.contracts (id, case_id, lawyer_id, client_id, status, created_at)
 SELECT gen_random_uuid(), id, lawyer_id, client_id, 'active', created_at + interval '2 hours' FROM paired
 """
@@ -76,7 +79,7 @@ FROM litgo.match_requests r WHERE r.id = ANY(:ids)
 """
 
 
-class Misuse(Exception):
+class Misuse(LitgoError):
     """The tool was asked for something it does not do."""
 
 
@@ -222,7 +225,9 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m litgo_pipelines_tests.serving.load", description=__doc__.partition("\n")[0])
     parser.add_argument("--url", type=_loopback, default="http://127.0.0.1:8000", help="where litgo serve answers; loopback only")
     parser.add_argument("--token", help="bearer token")
-    parser.add_argument("--database-url", required=True, help="the service's database: cases are taken from it, answers compared with it")
+    parser.add_argument(
+        "--database-url", help="the service's database, to take cases from and compare answers with; default: as litgo finds it"
+    )
     parser.add_argument("--fill", type=int, metavar="LAWYERS", help="first make so many lawyers, cases and contracts in an empty database")
     parser.add_argument("--rate", type=float, default=20.0, help="requests a second (at most 200)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (at most 600)")
@@ -238,10 +243,11 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run a load; 0 where every request was answered in time and recorded once."""
-    from litgo_pipelines.marketplace.database import open_engine
+    from litgo_pipelines.marketplace.database import open_engine, services_for
+    from litgo_pipelines.settings import get_settings
 
     asked = _arguments(given)
-    engine = open_engine(asked.database_url)
+    engine = open_engine(asked.database_url or services_for(get_settings()).database)
     with engine.begin() as connection:
         if asked.fill:
             fill(connection, lawyers=asked.fill, cases=3000, contracts=3 * asked.fill)
@@ -260,4 +266,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except LitgoError as error:
+        sys.exit(f"load: {error}")
