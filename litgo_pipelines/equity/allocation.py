@@ -131,19 +131,19 @@ def _best(
     order = np.lexsort((second, key[among]))
     ranked = among[order]
     if explore is not None:
-        return ranked[:wanted]
+        return np.asarray(ranked[:wanted])
     # Only those that tie with the last chosen one, or among the chosen, need the hash.
     cut = ranked[min(wanted, ranked.size) - 1]
     keep = (key[ranked] < key[cut]) | ((key[ranked] == key[cut]) & (last_offered[ranked] <= last_offered[cut]))
     ranked = ranked[keep]
     tied = _tied(key[ranked], last_offered[ranked])
     if not tied.any():
-        return ranked[:wanted]
+        return np.asarray(ranked[:wanted])
     digests = [
         hashlib.sha256(case_id + b"|" + lawyer_ids[one].tobytes()).digest() if tie else b"" for one, tie in zip(ranked, tied, strict=True)
     ]
     final = sorted(range(ranked.size), key=lambda i: (key[ranked[i]], last_offered[ranked[i]], digests[i]))
-    return ranked[final[:wanted]]
+    return np.asarray(ranked[final[:wanted]])
 
 
 def _tied(first: NDArray[np.float64], second: NDArray[np.int64]) -> NDArray[np.bool_]:

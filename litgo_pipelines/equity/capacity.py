@@ -37,7 +37,7 @@ def monthly_capacity(years: ArrayLike, firm: ArrayLike, success_rate: ArrayLike,
     single = success.astype(np.float32)
     points = points + np.select([single > np.float32(least) for least, _ in SUCCESS_POINTS], [points for _, points in SUCCESS_POINTS], 0)
     capped = np.fmin(np.minimum(points, MOST), declared)
-    return np.maximum(capped, 1).astype(np.int64)
+    return np.asarray(np.maximum(capped, 1), dtype=np.int64)
 
 
 def capacity_sql(lawyer: str) -> str:

@@ -29,8 +29,15 @@ def copy_rows(connection: Connection, table: Table, columns: Sequence[str], rows
 
     Returns:
         The number of rows written. The transaction stays the caller's.
+
+    Raises:
+        RuntimeError: the connection is in no transaction, so that nothing would ever commit the rows.
     """
     from sqlalchemy.dialects import postgresql
+
+    # COPY goes past SQLAlchemy, which would not notice that there is something to commit.
+    if not connection.in_transaction():
+        raise RuntimeError("copy_rows needs a connection that has begun a transaction")
 
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     types = [_POSTGRES_TYPES[table.c[name].type.compile(dialect=dialect)] for name in columns]

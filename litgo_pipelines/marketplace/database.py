@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from litgo_pipelines.marketplace.tables import SCHEMA
 from litgo_pipelines.settings import LitgoError, Settings
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-APP_ROLE = "litgo_app"
-SIMULATOR_ROLE = "litgo_simulator"
-LEAST_SERVER_VERSION = 16
-
 Role = Literal["litgo_app", "litgo_simulator"]
+
+APP_ROLE: Final = "litgo_app"
+SIMULATOR_ROLE: Final = "litgo_simulator"
+LEAST_SERVER_VERSION = 16
 
 # Product code gives up rights it does not need; a cluster whose owner may not create roles keeps its own user.
 _TAKE_ROLE = """

@@ -38,4 +38,4 @@ def vectorise(texts: Sequence[str]) -> NDArray[np.float32]:
 def cosine_to_sums(vector: NDArray[np.float32], sums: NDArray[np.float32]) -> NDArray[np.float64]:
     """Cosine of one unit vector, shape (d,), with sums of vectors, shape (n, d). NaN where a sum is empty. Shape (n,)."""
     lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))
-    return np.divide(sums @ vector, lengths, out=np.full(len(sums), np.nan), where=lengths > 0)
+    return np.asarray(np.divide(sums @ vector, lengths, out=np.full(len(sums), np.nan), where=lengths > 0))

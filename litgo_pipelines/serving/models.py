@@ -148,6 +148,10 @@ class ModelKeeper:
         """Whether the first look at the registry is over, whatever it brought."""
         return self._first_look.is_set()
 
+    def wait_for_look(self) -> None:
+        """Return when the first look is over."""
+        self._first_look.wait()
+
     def start(self) -> None:
         self._thread.start()
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from litgo_pipelines.observability.logs import get_logger
-from litgo_pipelines.serving.app import WORKERS, create_app
+from litgo_pipelines.serving.app import WORKERS, Service, create_app
 from litgo_pipelines.serving.auth import Tokens, require_guarded
 from litgo_pipelines.serving.models import ModelSource
 from litgo_pipelines.settings import LitgoError, Settings
@@ -106,12 +108,20 @@ def run(engine: Engine, open_registry: Callable[[], ModelSource], settings: Sett
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS, server_header=False)
     # Reading the market keeps the interpreter busy for a while; requests get their turn sooner than the usual 5 ms.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    threading.Thread(target=_settle, args=(app.state.service,), name="settle", daemon=True).start()
     shown = listener.getsockname()
     _log.info("serving", host=shown[0], port=shown[1], tokens=len(settings.litgo_api_keys))
     # Arrays of some thousand rows are multiplied sooner by one thread than shared out among several.
     with threadpool_limits(limits=1), _quiet_end():
         uvicorn.Server(config).run(sockets=[listener])
     _log.info("stopped")
+
+
+def _settle(service: Service) -> None:
+    """Once all is loaded, exempt it from garbage collection, which would stop every thread for a fraction of a second again and again."""
+    service.model.wait_for_look()
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

@@ -53,7 +53,8 @@ def hidden_ndcg(engine: Engine, rankers: Mapping[str, Ranker], as_of: datetime, 
             kilometres = distance_km(market.profiles.lat[members], market.profiles.lng[members], case.lat or np.nan, case.lng or np.nan)
             near = np.nan_to_num(np.clip(1 - kilometres / case.radius_km, 0, 1))
             primary = (candidates.features[:, 0] == PRIMARY_AREA_MATCH).astype(np.float64)
-            relevance = truth.relevance(traits[members], needs[case.id], near, primary)
+            in_time = np.clip(1 - market.profiles.response_h[members] / case.urgency_h, 0, 1)
+            relevance = truth.relevance(traits[members], needs[case.id], near, in_time, primary)
             values[name].append(float(ndcg_score([relevance], [candidates.raw], k=k)))
     if not all(values.values()):
         raise ValueError("there is no simulated case with at least two eligible lawyers: simulate more days or lawyers")

@@ -26,7 +26,7 @@ from litgo_pipelines.simulation import truth
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-CONTRACTS_PER_CASE = 0.9
+CONTRACTS_PER_CASE = 0.85
 """Share of the cases that end in a contract, as the behaviour below brings it about; scales the demand."""
 
 _HOUR = 3_600_000_000
@@ -40,7 +40,7 @@ _S_LASTS, _S_CANCELS, _S_SETTLES, _S_WINS, _S_REVIEWS, _S_RATING = range(7, 13)
 
 _OPEN_OFFERS = """
 SELECT o.id, o.case_id, o.lawyer_id, o.status, o.sent_at, o.expires_at, o.responded_at, COALESCE(m.position, 1),
-       k.lat, k.lng, k.radius_km, l.primary_area = k.area, k.client_id
+       k.lat, k.lng, k.radius_km, k.urgency_h, l.primary_area = k.area, k.client_id
 FROM litgo.cases k
 JOIN litgo.offers o ON o.case_id = k.id
 JOIN litgo.lawyers l ON l.id = o.lawyer_id
@@ -50,7 +50,7 @@ ORDER BY o.case_id, 8
 """
 _OPEN_CONTRACTS = "SELECT id, created_at FROM litgo.contracts WHERE status = 'active' ORDER BY id"
 _CONTRACTS = """
-SELECT c.id, c.case_id, c.lawyer_id, c.created_at, k.lat, k.lng, k.radius_km, l.primary_area = k.area, c.client_id
+SELECT c.id, c.case_id, c.lawyer_id, c.created_at, k.lat, k.lng, k.radius_km, k.urgency_h, l.primary_area = k.area, c.client_id
 FROM litgo.contracts c JOIN litgo.cases k ON k.id = c.case_id JOIN litgo.lawyers l ON l.id = c.lawyer_id
 WHERE c.id = ANY(:ids)
 ORDER BY c.id
@@ -131,7 +131,8 @@ def _pairs(market: Market, people: People, columns: dict[str, Any]) -> _Pairs:
     )
     near = np.nan_to_num(np.clip(1 - kilometres / np.array(columns["radius_km"]), 0, 1))
     primary = np.array(columns["primary"], dtype=np.float64)
-    found = truth.relevance(people.traits[lawyer], people.case_traits(columns["case_id"]), near, primary)
+    in_time = np.clip(1 - market.profiles.response_h[lawyer] / np.array(columns["urgency_h"]), 0, 1)
+    found = truth.relevance(people.traits[lawyer], people.case_traits(columns["case_id"]), near, in_time, primary)
     return _Pairs(lawyer, found)
 
 
@@ -149,7 +150,7 @@ def _answer_and_choose(connection: Connection, market: Market, people: People, u
     rows = connection.execute(text(_OPEN_OFFERS), {"until": until}).all()
     if not rows:
         return 0
-    seen = _columns("id case_id lawyer_id status sent expires responded position lat lng radius_km primary client_id", rows)
+    seen = _columns("id case_id lawyer_id status sent expires responded position lat lng radius_km urgency_h primary client_id", rows)
     pairs = _pairs(market, people, seen)
     draws = truth.as_numbers(as_void(list(seen["id"])))
     answers = _answers(seen, market, people, pairs, draws, micros_of(until))
@@ -313,7 +314,7 @@ def _end_contracts(connection: Connection, market: Market, people: People, until
     if due.size == 0:
         return 0
     details = connection.execute(text(_CONTRACTS), {"ids": [rows[i][0] for i in due.tolist()]}).all()
-    seen = _columns("id case_id lawyer_id created lat lng radius_km primary client_id", details)
+    seen = _columns("id case_id lawyer_id created lat lng radius_km urgency_h primary client_id", details)
     pairs, draws = _pairs(market, people, seen), all_draws[due]
     canceled = truth.uniform(draws, _S_CANCELS) < _CANCELS
     _set_status(connection, "contracts", [seen["id"][i] for i in np.flatnonzero(canceled)], "canceled")

@@ -15,24 +15,13 @@ from litgo_pipelines.simulation.texts import AREAS, case_text
 from litgo_pipelines.simulation.truth import LATENT
 
 CITIES = (
-    ("São Paulo", "SP", -23.55, -46.63, 26),
-    ("Rio de Janeiro", "RJ", -22.91, -43.20, 14),
-    ("Brasília", "DF", -15.79, -47.88, 8),
-    ("Belo Horizonte", "MG", -19.92, -43.94, 8),
-    ("Salvador", "BA", -12.97, -38.50, 7),
-    ("Fortaleza", "CE", -3.73, -38.52, 6),
-    ("Curitiba", "PR", -25.43, -49.27, 6),
-    ("Recife", "PE", -8.05, -34.88, 5),
-    ("Porto Alegre", "RS", -30.03, -51.23, 5),
-    ("Goiânia", "GO", -16.69, -49.26, 4),
-    ("Campinas", "SP", -22.91, -47.06, 4),
-    ("Manaus", "AM", -3.12, -60.02, 3),
-    ("Belém", "PA", -1.46, -48.49, 3),
-    ("Florianópolis", "SC", -27.60, -48.55, 3),
-    ("Vitória", "ES", -20.32, -40.34, 2),
-    ("Campo Grande", "MS", -20.47, -54.62, 2),
-    ("Natal", "RN", -5.79, -35.21, 2),
-    ("Ribeirão Preto", "SP", -21.18, -47.81, 2),
+    ("São Paulo", "SP", -23.55, -46.63, 30),
+    ("Rio de Janeiro", "RJ", -22.91, -43.20, 18),
+    ("Belo Horizonte", "MG", -19.92, -43.94, 12),
+    ("Salvador", "BA", -12.97, -38.50, 10),
+    ("Curitiba", "PR", -25.43, -49.27, 10),
+    ("Recife", "PE", -8.05, -34.88, 10),
+    ("Porto Alegre", "RS", -30.03, -51.23, 10),
 )
 _CITY_WEIGHTS = np.array([city[4] for city in CITIES], dtype=np.float64) / sum(city[4] for city in CITIES)
 _FIRST = (
@@ -81,15 +70,15 @@ def make_lawyers(seed: int, count: int, start: datetime, end: datetime) -> Peopl
     years = np.minimum(rng.gamma(2.0, 4.5, count), 45).astype(int)
     firm = rng.choice(len(_FIRMS), count, p=[0.45, 0.3, 0.15, 0.1])
     success = _squash(0.6 * prestige + rng.normal(0, 0.6, count) + 0.2)
-    declares = rng.random(count) < 0.8
-    declared = np.clip(rng.geometric(0.13, count), 1, 30)
+    declares = rng.random(count) < 0.75
+    declared = np.clip(np.rint(rng.gamma(3.0, 3.5, count)), 1, 30).astype(int)
     supply = np.array([area.supply for area in AREAS])
     primary = rng.choice(len(AREAS), count, p=supply / supply.sum())
     extra = rng.choice([0, 1, 2], count, p=[0.35, 0.45, 0.2])
     city = rng.choice(len(CITIES), count, p=_CITY_WEIGHTS)
     joins = np.where(rng.random(count) < NEWCOMERS, rng.random(count), -1.0)
     numbers = {
-        "cv_score": _squash(1.1 * prestige + rng.normal(0, 0.4, count)),
+        "cv_score": _squash(2.2 * prestige + rng.normal(0, 0.4, count)),
         "kpi_softskill": _squash(1.1 * quality + rng.normal(0, 0.4, count)),
         "avaliacao_media": np.clip(3.7 + 0.45 * quality + rng.normal(0, 0.2, count), 1, 5),
         "tempo_resposta_h": np.clip(np.exp(1.9 - 0.5 * speed + rng.normal(0, 0.3, count)), 0.5, 72),
@@ -143,7 +132,7 @@ def make_cases(seed: int, since: datetime, until: datetime, expected: float, nee
     spots = rng.normal(0, 0.1, (count, 2))
     draws = rng.random((count, 6))
     urgency = np.clip(np.exp(rng.normal(3.9, 0.8, count)), 4, 720).astype(int)
-    radius = rng.choice([20, 50, 100, 400], count, p=[0.2, 0.45, 0.25, 0.1])
+    radius = rng.choice([20, 25, 30, 40], count, p=[0.25, 0.35, 0.25, 0.15])
     complexity = rng.choice(["LOW", "MEDIUM", "HIGH"], count, p=[0.35, 0.45, 0.2])
     noise = rng.normal(0, 0.35, (count, LATENT))
     hard = rng.standard_normal(count)

@@ -188,6 +188,32 @@ def test_it_is_ready_once_lawyers_and_registry_were_looked_at(
         assert 0 <= found["market_age_seconds"] < 10
 
 
+def test_what_is_old_is_not_ready_but_still_answers(served: Served, marketplace: Marketplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readiness tells the age; requests are answered with what is in memory."""
+    from litgo_pipelines.serving import app
+
+    served.app.state.service.market.stop()
+    monkeypatch.setattr(app, "READY_MARKET_SECONDS", 0.0)
+    with served.client() as client:
+        found = client.get("/readyz")
+    assert found.status_code == 503
+    assert [reason for reason in found.json()["reasons"] if "s old: is the database there?" in reason] == found.json()["reasons"] != []
+    assert served.ask({"case_id": str(marketplace.case())}).status_code == 200
+
+
+def test_a_flood_is_refused_soon(served: Served, marketplace: Marketplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More requests in the house than it holds: 503 with the time to come again, and nothing is written; then all is as before."""
+    from litgo_pipelines.serving import app
+
+    body = {"case_id": str(marketplace.case())}
+    with monkeypatch.context() as patch:
+        patch.setattr(app, "MOST_WAITING", 0)
+        refused = served.ask(body)
+    assert (refused.status_code, refused.json()["error"]["code"], refused.headers["Retry-After"]) == (503, "too_busy", "1")
+    assert marketplace.count("match_requests") == 0
+    assert served.ask(body).status_code == 200
+
+
 def test_before_the_first_reading_a_request_is_told_to_come_again(
     wire: Wire, database_url: str, marketplace: Marketplace, serving_settings: Settings
 ) -> None:
