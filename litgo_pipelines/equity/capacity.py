@@ -5,8 +5,11 @@ The rule stands once, as the points below. `monthly_capacity` applies it to arra
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 BASE = 10
 MOST = 30
@@ -28,6 +31,8 @@ def monthly_capacity(years: ArrayLike, firm: ArrayLike, success_rate: ArrayLike,
         success_rate: shape (n,), 0..1; NaN where unknown.
         declared: shape (n,), `max_concurrent_cases` as the lawyer declared it; NaN where nothing was.
     """
+    import numpy as np
+
     years = np.asarray(years, dtype=np.float64)
     success = np.asarray(success_rate, dtype=np.float64)
     declared = np.asarray(declared, dtype=np.float64)

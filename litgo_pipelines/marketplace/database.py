@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from litgo_pipelines.marketplace.tables import SCHEMA
+from litgo_pipelines.marketplace.names import SCHEMA
 from litgo_pipelines.settings import LitgoError, Settings
 
 if TYPE_CHECKING:

@@ -41,6 +41,8 @@ from urllib.parse import quote
 import psutil
 from filelock import FileLock, Timeout
 
+from litgo_pipelines.settings import LitgoError
+
 _DATABASES = ("litgo", "dagster", "mlflow")
 _SUPERUSER = "postgres"
 _SYSTEM_USER = "pgserver"
@@ -76,7 +78,7 @@ _SERVER_SETTINGS = {
 }
 
 
-class EmbeddedServerError(RuntimeError):
+class EmbeddedServerError(LitgoError, RuntimeError):
     """The embedded server cannot be used; the message says why and what to do next."""
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from litgo_pipelines.marketplace.database import APP_ROLE, DatabaseError, driver_url
-from litgo_pipelines.marketplace.tables import FEATURE_COLUMNS
+from litgo_pipelines.marketplace.names import FEATURE_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa

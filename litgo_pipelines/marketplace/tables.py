@@ -29,13 +29,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA = "litgo"
-
-FEATURES = ("a", "s", "t", "g", "q", "u", "r", "c")
-"""The eight features in their one order: area match, case similarity, success rate, geography, qualification, urgency fit, reviews,
-soft skills."""
-
-FEATURE_COLUMNS = tuple(f"feature_{name}" for name in FEATURES)
+from litgo_pipelines.marketplace.names import FEATURE_COLUMNS as FEATURE_COLUMNS
+from litgo_pipelines.marketplace.names import FEATURES as FEATURES
+from litgo_pipelines.marketplace.names import SCHEMA as SCHEMA
 
 metadata = MetaData(
     schema=SCHEMA,

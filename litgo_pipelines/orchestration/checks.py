@@ -7,7 +7,7 @@ import dagster as dg
 from litgo_pipelines.orchestration.assets.equity import equity_metrics
 from litgo_pipelines.orchestration.assets.ranker import candidate_evaluation
 from litgo_pipelines.orchestration.resources import Project
-from litgo_pipelines.rollout.steps import EvaluationRef
+from litgo_pipelines.rollout.handovers import EvaluationRef
 
 
 @dg.asset_check(asset=equity_metrics, blocking=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 import dagster as dg
 from pydantic import BaseModel
 
-from litgo_pipelines.settings import load_settings
+from litgo_pipelines.settings import LitgoError, load_settings
 
 
-class HandOverMissing(RuntimeError):
+class HandOverMissing(LitgoError, RuntimeError):
     """The asset before has left nothing to take over."""
 
 

@@ -34,11 +34,12 @@ def job_names() -> list[str]:
     return sorted(job.name for job in JOBS)
 
 
-def run_job(name: str, *, as_of: datetime | None = None, resources: Mapping[str, Any] | None = None) -> Launched:
+def run_job(name: str, *, as_of: datetime | None = None, log_level: str = "INFO", resources: Mapping[str, Any] | None = None) -> Launched:
     """Execute a job and wait for it. The environment must name the databases and DAGSTER_HOME.
 
     Args:
         as_of: aware datetime; a partitioned job takes the newest partition complete by then, another reads the facts up to it.
+        log_level: least severe Dagster event that is written to stderr; all of them are in the UI.
 
     Raises:
         UnknownJob: no such job.
@@ -52,9 +53,9 @@ def run_job(name: str, *, as_of: datetime | None = None, resources: Mapping[str,
     definitions = build_definitions(resources)
     job = definitions.resolve_job_def(name)
     partition = _partition(job, as_of or datetime.now(UTC))
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
     if as_of is not None and partition is None:
-        config = {"ops": {"training_set": {"config": {"as_of": as_of.isoformat()}}}}
+        config["ops"] = {"training_set": {"config": {"as_of": as_of.isoformat()}}}
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,

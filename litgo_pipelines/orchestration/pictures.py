@@ -7,13 +7,11 @@ import io
 from typing import TYPE_CHECKING
 
 import dagster as dg
-import numpy as np
-from numpy.typing import NDArray
-
-from litgo_pipelines.equity.inequality import gini, lorenz_curve
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 MOST_BYTES = 50 * 1024
 
@@ -32,6 +30,8 @@ def inline_png(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
 def lorenz_png(utilisation: NDArray[np.float64]) -> bytes:
     """Lorenz curve of utilisation against the diagonal of perfect equality. Input of shape (n,), n >= 1."""
     from matplotlib.figure import Figure
+
+    from litgo_pipelines.equity.inequality import gini, lorenz_curve
 
     people, share = lorenz_curve(utilisation)
     figure = Figure(figsize=(4.4, 3.8), dpi=90, layout="constrained")

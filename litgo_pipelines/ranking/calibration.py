@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.marketplace.tables import FEATURES
+from litgo_pipelines.marketplace.names import FEATURES
 from litgo_pipelines.ranking.training_set import InsufficientData
 
 if TYPE_CHECKING:

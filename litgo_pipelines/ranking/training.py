@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.marketplace.tables import FEATURES
+from litgo_pipelines.marketplace.names import FEATURES
 from litgo_pipelines.ranking.training_set import UNKNOWN_POSITION, InsufficientData, TrainingSet
 
 if TYPE_CHECKING:

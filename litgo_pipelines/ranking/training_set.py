@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.marketplace.match_log import OUTCOMES
-from litgo_pipelines.marketplace.tables import FEATURE_COLUMNS, FEATURES
+from litgo_pipelines.marketplace.names import FEATURE_COLUMNS, FEATURES
 from litgo_pipelines.ranking import labels as outcome_labels
+from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +37,7 @@ class InsufficientData(Exception):
     """There is too little to learn from; the message says what is missing. A verdict, not a failure."""
 
 
-class DatasetDamaged(RuntimeError):
+class DatasetDamaged(LitgoError, RuntimeError):
     """A stored training set is not the one that was logged."""
 
 

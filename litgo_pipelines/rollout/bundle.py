@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.marketplace.tables import FEATURES
+from litgo_pipelines.marketplace.names import FEATURES
 from litgo_pipelines.ranking.calibration import Acceptance
 from litgo_pipelines.ranking.ranker import LightGBMRanker, Ranker
+from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
     import lightgbm
@@ -30,11 +31,11 @@ GOLDEN_ROWS = 32
 _TOLERANCE = 1e-6
 
 
-class NoGoldenScores(RuntimeError):
+class NoGoldenScores(LitgoError, RuntimeError):
     """A version carries no golden scores: nobody can tell whether it loaded as it was trained."""
 
 
-class GoldenScoresDiffer(RuntimeError):
+class GoldenScoresDiffer(LitgoError, RuntimeError):
     """A loaded ranker does not reproduce the scores that were stored with it."""
 
 

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from litgo_pipelines.marketplace.tables import FEATURES
+from litgo_pipelines.marketplace.names import FEATURES
 from litgo_pipelines.ranking.ranker import LightGBMRanker
 from litgo_pipelines.rollout.bundle import BOOSTER_FILE, EXTRA_FILES, Bundle, read_extras
 from litgo_pipelines.rollout.tracking import RegistryUnavailable, open_client, unavailable_as_such
+from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,7 +34,7 @@ _BOOSTER_IN_FLAVOUR = "model.lgb"
 _EXTRA_FOLDER = "extra_files"
 
 
-class Superseded(RuntimeError):
+class Superseded(LitgoError, RuntimeError):
     """The alias was moved by somebody else in the meantime; nothing was changed."""
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from litgo_pipelines.ranking.calibration import CalibrationReport, Offered, expected_calibration_error, fit_acceptance
 from litgo_pipelines.ranking.evaluation import Comparison, Evaluation, compare, evaluate
@@ -26,11 +25,10 @@ from litgo_pipelines.ranking.ranker import HAND_WEIGHTS_VERSION, HandWeights, Ra
 from litgo_pipelines.ranking.training import ROUNDS, feature_gains, parameters, positions, train
 from litgo_pipelines.ranking.training_set import PARTS, DatasetDamaged, InsufficientData, TrainingSet, from_matches, from_table
 from litgo_pipelines.rollout.bundle import GOLDEN_FILE, Bundle
-from litgo_pipelines.rollout.gate import AreaEvidence, GateEvidence, GateResult, Verdict, judge
+from litgo_pipelines.rollout.gate import AreaEvidence, GateEvidence, GateResult, judge
+from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, Metadata, PromotionResult, TrainingSetRef
 from litgo_pipelines.rollout.registry import Registry, Superseded
 from litgo_pipelines.rollout.tracking import TrackedRun, Tracking
-
-Metadata = dict[str, float | int | str]
 
 ReplayGini = Callable[[Ranker], float | None]
 """Inequality of load after a replay of the marketplace under a ranker; None where there is nobody to replay."""
@@ -39,60 +37,6 @@ DATASET_FOLDER = "dataset"
 GATE_FILE = "gate.json"
 IMPORTANCE_FILE = "feature_importance.png"
 CALIBRATION_FILE = "calibration.json"
-
-
-class _HandOver(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class TrainingSetRef(_HandOver):
-    """A training set that was written down.
-
-    Attributes:
-        run_id: the MLflow run that follows it.
-        path: the parquet file on this machine; another machine takes it from the run's artifacts.
-        fingerprint: of the rows and their split.
-        reviews_seen: reviews in the database when it was read.
-        insufficient: what is missing; None where there is enough to train on.
-    """
-
-    run_id: str
-    path: Path
-    fingerprint: str
-    as_of: datetime
-    rows: int
-    groups: int
-    cases: int
-    held_out_cases: int
-    reviews_seen: int
-    insufficient: str | None = None
-
-
-class CandidateRef(_HandOver):
-    """A trained and registered version; None where there was too little data."""
-
-    training_set: TrainingSetRef
-    version: str | None
-    insufficient: str | None = None
-
-
-class EvaluationRef(_HandOver):
-    """What the gate said about a candidate against the incumbent (`champion` None: the hand weights)."""
-
-    candidate: CandidateRef
-    champion: str | None
-    verdict: Verdict
-    reasons: list[str]
-
-
-class PromotionResult(_HandOver):
-    """What became of a candidate. `superseded`: somebody moved the alias in the meantime, and it was left there."""
-
-    outcome: Literal["promoted", "not promoted", "superseded"]
-    verdict: Verdict
-    version: str | None
-    previous: str | None
-    reason: str
 
 
 def build_training_set(

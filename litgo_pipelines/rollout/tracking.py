@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from litgo_pipelines.settings import LitgoError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -28,11 +30,12 @@ _BOUNDED = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
-class RegistryUnavailable(RuntimeError):
+class RegistryUnavailable(LitgoError, RuntimeError):
     """MLflow cannot be reached, or refuses; the message says what to look at."""
 
 

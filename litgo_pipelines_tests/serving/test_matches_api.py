@@ -13,9 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from litgo_pipelines_tests.serving.conftest import serving
+
 if TYPE_CHECKING:
     import httpx
 
+    from litgo_pipelines.settings import Settings
     from litgo_pipelines_tests.serving.conftest import Marketplace, Served
 
 TABLES = ("clients", "cases", "match_requests", "match_candidates", "case_matches", "offers")
@@ -366,7 +369,7 @@ def test_fifty_clients_never_overload_a_lawyer_while_others_are_free(served: Ser
     p_win = served.app.state.service.market.current.loads.p_win
     room = int(2 / p_win)
     assert room == 10
-    answers = _ask_by_fifty(served, [marketplace.case() for _ in range(room * len(lawyers))])
+    answers = _ask_by_fifty([served], [marketplace.case() for _ in range(room * len(lawyers))])
     loads = marketplace.rows(
         "SELECT l.id, count(o.id) * :p_win / l.capacidade_mensal AS u_eff FROM litgo.lawyers l "
         "LEFT JOIN litgo.offers o ON o.lawyer_id = l.id AND o.status = 'pending' GROUP BY l.id",
@@ -374,12 +377,26 @@ def test_fifty_clients_never_overload_a_lawyer_while_others_are_free(served: Ser
     )
     assert {row.id: round(row.u_eff, 9) for row in loads} == dict.fromkeys(lawyers, 1.0)
     assert Counter(_reasons(marketplace)) == dict.fromkeys(((one, "value") for one in lawyers), room)
-    answers += _ask_by_fifty(served, [marketplace.case() for _ in range(24)])
+    answers += _ask_by_fifty([served], [marketplace.case() for _ in range(24)])
     assert Counter(reason for _, reason in _reasons(marketplace)) == {"value": 120, "filled": 24}
     assert len({answer["request_id"] for answer in answers}) == marketplace.count("match_requests") == 144
     assert marketplace.count("offers") == marketplace.count("case_matches") == 144
     for answer in answers:
         assert_recorded(marketplace, answer)
+
+
+def test_two_services_that_know_nothing_of_each_other_overload_nobody(
+    served: Served, marketplace: Marketplace, database_url: str, serving_settings: Settings
+) -> None:
+    """What one offers the other learns from the database alone, under lock: the room is used up exactly."""
+    lawyers = marketplace.lawyers(6, capacity=2)
+    with serving(database_url, serving_settings) as other:
+        for one in (served, other):
+            _refreshed(one)
+            one.app.state.service.market.stop()
+        answers = _ask_by_fifty([served, other], [marketplace.case() for _ in range(60)])
+    assert Counter(_reasons(marketplace)) == dict.fromkeys(((one, "value") for one in lawyers), 10)
+    assert marketplace.count("match_requests") == len({answer["request_id"] for answer in answers}) == 60
 
 
 def test_memory_that_sees_everybody_full_fills_nobody_up(served: Served, marketplace: Marketplace) -> None:
@@ -410,17 +427,18 @@ def test_memory_that_is_behind_overloads_nobody(served: Served, marketplace: Mar
     assert_recorded(marketplace, answer)
 
 
-def _ask_by_fifty(served: Served, cases: list[UUID]) -> list[dict[str, Any]]:
-    """Have fifty clients ask for an offer for each case, as fast as they are answered."""
+def _ask_by_fifty(services: list[Served], cases: list[UUID]) -> list[dict[str, Any]]:
+    """Have fifty clients, in turn at each of the services, ask for an offer for each case, as fast as they are answered."""
     begin = threading.Barrier(50)
 
-    def client(mine: list[UUID]) -> list[httpx.Response]:
-        with served.client() as http:
+    def client(place: int) -> list[httpx.Response]:
+        mine = cases[place::50]
+        with services[place % len(services)].client() as http:
             begin.wait()
             return [http.post("/v1/matches", json={"case_id": str(one), "create_offers": True, "top_n": 1}) for one in mine]
 
     with ThreadPoolExecutor(50) as pool:
-        responses = [response for found in pool.map(client, [cases[place::50] for place in range(50)]) for response in found]
+        responses = [response for found in pool.map(client, range(50)) for response in found]
     assert Counter(response.status_code for response in responses) == {200: len(cases)}
     return [response.json() for response in responses]
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from litgo_pipelines.orchestration.pictures import inline_png
 from litgo_pipelines.orchestration.resources import Project
-from litgo_pipelines.rollout.steps import CandidateRef, EvaluationRef, Metadata, PromotionResult, TrainingSetRef
+from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, Metadata, PromotionResult, TrainingSetRef
 
 GROUP = "ranker"
 _OWNERS = ["team:data"]
