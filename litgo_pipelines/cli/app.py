@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -54,8 +53,6 @@ def build_app() -> typer.Typer:
     )
     for name, place in _VERBS.items():
         module, _, function = place.partition(":")
-        if importlib.util.find_spec(f"litgo_pipelines.cli.{module}") is None:
-            continue
         verb = getattr(importlib.import_module(f"litgo_pipelines.cli.{module}"), function)
         app.command(name, context_settings=_PASS_THROUGH if name == "dagster" else None)(verb if name == "doctor" else _logged(verb))
     databases = typer.Typer(help="The marketplace's database: its schema and its URL.", no_args_is_help=True)

@@ -32,8 +32,11 @@ def copy_rows(connection: Connection, table: Table, columns: Sequence[str], rows
 
     Raises:
         RuntimeError: the connection is in no transaction, so that nothing would ever commit the rows.
+        DBAPIError: the database refuses a row or goes away; the same class that SQLAlchemy raises for any other statement.
     """
+    import psycopg
     from sqlalchemy.dialects import postgresql
+    from sqlalchemy.exc import DBAPIError
 
     # COPY goes past SQLAlchemy, which would not notice that there is something to commit.
     if not connection.in_transaction():
@@ -44,9 +47,14 @@ def copy_rows(connection: Connection, table: Table, columns: Sequence[str], rows
     listed = ", ".join(f'"{name}"' for name in columns)
     driver = connection.connection.driver_connection
     assert driver is not None
-    with driver.cursor() as cursor:
-        with cursor.copy(f'COPY "{table.schema}"."{table.name}" ({listed}) FROM STDIN (FORMAT BINARY)') as copy:
-            copy.set_types(types)
-            for row in rows:
-                copy.write_row(row)
-        return int(cursor.rowcount)
+    statement = f'COPY "{table.schema}"."{table.name}" ({listed}) FROM STDIN (FORMAT BINARY)'
+    try:
+        with driver.cursor() as cursor:
+            with cursor.copy(statement) as copy:
+                copy.set_types(types)
+                for row in rows:
+                    copy.write_row(row)
+            return int(cursor.rowcount)
+    except psycopg.Error as error:
+        lost = connection.dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]  # the stub knows no driver's errors
+        raise DBAPIError.instance(statement, None, error, psycopg.Error, connection_invalidated=lost) from error

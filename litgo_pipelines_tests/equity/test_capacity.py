@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ _PROFILE = st.tuples(
 
 
 def _capacity(years: float, firm: str | None, success: float, declared: float) -> int:
-    return int(monthly_capacity([years], [firm], [success], [declared])[0])
+    return int(monthly_capacity([years], np.array([firm], dtype=object), [success], [declared])[0])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_capacity_lies_between_one_and_thirty_and_within_what_was_declared(
 ) -> None:
     """Whatever a profile says."""
     years, firm, success, declared = profile
-    found = _capacity(*(UNKNOWN if years is None else years,), firm, UNKNOWN if success is None else success, declared or UNKNOWN)
+    found = int(monthly_capacity(_known([years]), np.array([firm], dtype=object), _known([success]), _known([declared]))[0])
     assert 1 <= found <= 30
     assert declared is None or found <= declared
 
@@ -113,11 +114,11 @@ def test_the_database_computes_the_same_capacity(engine: Engine) -> None:
             )
         ).all()
     years, firm, success, declared = (list(column) for column in list(zip(*rows, strict=True))[2:])
-    expected = monthly_capacity(_known(years), firm, _known(success), _known(declared))
+    expected = monthly_capacity(_known(years), np.array(firm, dtype=object), _known(success), _known(declared))
     assert [row.capacity for row in rows] == expected.tolist()
     assert [row.band for row in rows] == [next(name for most, name in BANDS if one <= most) for one in expected]
     assert len({row.capacity for row in rows}) > 15
 
 
-def _known(values: list[float | None]) -> list[float]:
+def _known(values: Sequence[float | None]) -> list[float]:
     return [UNKNOWN if one is None else float(one) for one in values]

@@ -192,7 +192,7 @@ def register(registry: Registry, folder: Path, *, favoured: int = 4, spoilt: boo
     from litgo_pipelines.rollout.tracking import Tracking
 
     Bundle.of(small_booster(favoured), Acceptance("platt", (2.0, -1.0))).write(folder)
-    run = Tracking(registry.uri).start_run({})
+    run = Tracking(registry.uri, (folder.parent / "artifacts").as_uri()).start_run({})
     version = registry.register(run.run_id, folder, {})
     run.finish()
     if spoilt:

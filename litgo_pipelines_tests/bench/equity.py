@@ -1,0 +1,213 @@
+"""The nightly equity run over 100,000 lawyers and 1,000,000 contracts of 120 days.
+
+Against the least that any such run must do (the aggregate over the window, and the snapshot's rows inserted), and against asking
+the database lawyer by lawyer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from litgo_pipelines_tests.bench.measure import Measured, Target, seconds
+from litgo_pipelines_tests.bench.scratch import AREAS, Bench, fill, vacuum
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+LAWYERS = 100_000
+CONTRACTS = 1_000_000
+DAYS = 120
+SAMPLE = 2_000
+ROUNDS = 5
+NEW_LAWYER_OFFERS = 10
+
+# 02:00 in São Paulo. Facts reach beyond the first night, for the nights that follow it.
+FIRST_NIGHT = datetime(2026, 3, 31, 5, 0, 30, tzinfo=UTC)
+_LAST_FACT = FIRST_NIGHT + timedelta(days=ROUNDS + 2)
+
+# Facts lie on whole minutes, nights half a minute beside them: a night one second later sees the same facts.
+_FACTS = {
+    "lawyers": """
+        INSERT INTO litgo.lawyers (id, name, oab_number, primary_area, specialties, anos_experiencia, tipo_atuacao, success_rate,
+                                   max_concurrent_cases, created_at, updated_at)
+        SELECT md5('lawyer' || n)::uuid, 'Lawyer ' || n, n::text, (%(areas)s::text[])[1 + n %% 8],
+               ARRAY[(%(areas)s::text[])[1 + n / 8 %% 8]], n %% 25,
+               (ARRAY['individual', 'escritorio_pequeno', 'escritorio_medio', 'escritorio_grande'])[1 + n %% 4],
+               random(), CASE WHEN n %% 3 = 0 THEN 5 + n %% 20 END, %(start)s, %(start)s
+        FROM generate_series(1, %(lawyers)s) n
+    """,
+    "clients": "INSERT INTO litgo.clients (id) SELECT md5('client' || n)::uuid FROM generate_series(1, 1000) n",
+    "cases": """
+        INSERT INTO litgo.cases (id, client_id, area, urgency_h, summary, status, created_at)
+        SELECT md5('case' || n)::uuid, md5('client' || 1 + n %% 1000)::uuid, (%(areas)s::text[])[1 + n %% 8], 48,
+               'rescisão de contrato com multa', 'contracted',
+               date_trunc('minute', %(start)s + random() * (%(end)s - %(start)s))
+        FROM generate_series(1, %(contracts)s) n
+    """,
+    "offers": """
+        INSERT INTO litgo.offers (id, case_id, lawyer_id, status, sent_at, expires_at, responded_at)
+        SELECT gen_random_uuid(), c.id, md5('lawyer' || 1 + floor(%(lawyers)s * random() ^ 1.5)::int)::uuid, 'interested',
+               c.created_at, c.created_at + interval '1 day', c.created_at + interval '1 hour'
+        FROM litgo.cases c
+    """,
+    "contracts": """
+        INSERT INTO litgo.contracts (id, case_id, lawyer_id, client_id, status, created_at)
+        SELECT gen_random_uuid(), o.case_id, o.lawyer_id, md5('client1')::uuid,
+               CASE WHEN random() < .05 THEN 'canceled' ELSE 'active' END, o.sent_at + interval '2 hours'
+        FROM litgo.offers o
+    """,
+}
+
+_WINDOW = """
+SELECT sum(cases) FROM (
+    SELECT lawyer_id, count(*) AS cases FROM litgo.contracts
+    WHERE created_at > CAST(:as_of AS timestamptz) - interval '30 days' AND created_at <= :as_of AND status <> 'canceled'
+    GROUP BY lawyer_id
+) counted
+"""
+_COLUMNS = "lawyer_id, cases_30d, capacidade_mensal, utilisation, area, capacity_band, is_new, eligible, last_offered_at"
+_BARE_TABLES = (
+    "CREATE SCHEMA bare",
+    "CREATE TABLE bare.snapshots (LIKE litgo.equity_snapshots INCLUDING ALL)",
+    f"CREATE TABLE bare.ready AS SELECT {_COLUMNS} FROM litgo.equity_snapshots WHERE as_of = :as_of",
+    f"INSERT INTO bare.snapshots (as_of, {_COLUMNS}) SELECT :as_of, {_COLUMNS} FROM bare.ready",
+)
+_BARE_INSERT = f"INSERT INTO bare.snapshots (as_of, {_COLUMNS}) SELECT :as_of, {_COLUMNS} FROM bare.ready"
+
+_ONE_LAWYER = """
+SELECT count(*) FROM litgo.contracts
+WHERE lawyer_id = :lawyer AND created_at > CAST(:as_of AS timestamptz) - interval '30 days' AND created_at <= :as_of
+  AND status <> 'canceled'
+"""
+
+
+def run(bench: Bench) -> Iterator[Measured]:
+    """Unchanged nights, next days, and lawyer by lawyer."""
+    from litgo_pipelines.marketplace.database import open_engine
+
+    lawyers, contracts = bench.scaled(LAWYERS), bench.scaled(CONTRACTS)
+    with bench.database("bench_equity") as url:
+        window = {"start": _LAST_FACT - timedelta(days=DAYS), "end": _LAST_FACT}
+        fill(url, _FACTS, {"areas": list(AREAS), "lawyers": lawyers, "contracts": contracts, **window}, bench.tell)
+        engine = open_engine(url, role=None)
+        try:
+            bench.tell("the first night")
+            _ours(engine, FIRST_NIGHT)
+            _prepare_bare(engine)
+            changed, quiet = _Rounds(url, engine), _Rounds(url, engine)
+            for number in range(1, ROUNDS + 1):
+                bench.tell(f"unchanged nights: round {number} of {ROUNDS}")
+                quiet.play(FIRST_NIGHT + timedelta(seconds=number))
+            for number in range(1, ROUNDS + 1):
+                bench.tell(f"next days: round {number} of {ROUNDS}")
+                changed.play(FIRST_NIGHT + timedelta(days=number))
+            size = f"{lawyers:,} lawyers, {contracts:,} contracts of {DAYS} days"
+            yield quiet.measured("equity_unchanged_night", f"equity run in which no lawyer changes ({size})", 2.5, (0, 0))
+            yield changed.measured("equity_next_day", f"equity run of the next day ({size})", 3.0, (lawyers // 50, lawyers))
+            bench.tell("lawyer by lawyer")
+            yield _lawyer_by_lawyer(engine, lawyers, tuple(quiet.ours))
+        finally:
+            engine.dispose()
+
+
+def _ours(engine: Engine, as_of: datetime) -> int:
+    """The product's run; how many lawyers changed."""
+    from litgo_pipelines.casework.equity_run import run_equity
+
+    return run_equity(engine, as_of, new_lawyer_offers=NEW_LAWYER_OFFERS).rows_changed
+
+
+def _prepare_bare(engine: Engine) -> None:
+    """A table like the snapshots' with as many rows as that, and rows to insert that are ready."""
+    from sqlalchemy import text
+
+    with engine.begin() as connection:
+        for statement in _BARE_TABLES:
+            connection.execute(text(statement.replace(":as_of", f"'{FIRST_NIGHT.isoformat()}'")))
+
+
+def _bare(engine: Engine, as_of: datetime) -> None:
+    """The least: the aggregate, whose rows stay on the server, and ready rows inserted, in one transaction."""
+    from sqlalchemy import text
+
+    with engine.begin() as connection:
+        connection.execute(text(_WINDOW), {"as_of": as_of}).all()
+        connection.execute(text(_BARE_INSERT), {"as_of": as_of})
+
+
+class _Rounds:
+    """Both sides in turns, one round a night."""
+
+    def __init__(self, url: str, engine: Engine) -> None:
+        self._url = url
+        self._engine = engine
+        self.ours: list[float] = []
+        self._baseline: list[float] = []
+        self._changed: list[int] = []
+
+    def play(self, as_of: datetime) -> None:
+        """One night on both sides."""
+        self._between()
+        self._baseline.append(seconds(lambda: _bare(self._engine, as_of)))
+        self._between()
+        self.ours.append(seconds(lambda: self._changed.append(_ours(self._engine, as_of))))
+
+    def _between(self) -> None:
+        vacuum(self._url, "litgo.lawyers", "litgo.equity_snapshots", "bare.snapshots")
+
+    def measured(self, name: str, what: str, most: float, changed: tuple[int, int]) -> Measured:
+        """What came out.
+
+        Raises:
+            RuntimeError: another number of lawyers changed than the rounds were made for.
+        """
+        least, largest = min(self._changed), max(self._changed)
+        if not (changed[0] <= least and largest <= changed[1]):
+            raise RuntimeError(f"{name}: {least} to {largest} lawyers changed, {changed[0]} to {changed[1]} were expected")
+        return Measured(
+            name,
+            what,
+            "bare aggregate over the window + the same snapshot rows inserted",
+            tuple(self.ours),
+            tuple(self._baseline),
+            Target("ratio", most),
+            note=f"{least:,} to {largest:,} lawyers changed a night; one offer a contract is aggregated by our side alone",
+        )
+
+
+def _lawyer_by_lawyer(engine: Engine, lawyers: int, ours: tuple[float, ...]) -> Measured:
+    """A count of the window for each lawyer alone: one indexed query each, nothing written."""
+    sample = min(SAMPLE, lawyers)
+    with engine.connect() as connection:
+        ids = _sampled(connection, sample)
+        taken = seconds(_asker(connection, ids))
+    scaled = taken * lawyers / sample
+    return Measured(
+        "equity_against_lawyer_by_lawyer",
+        "equity run in which no lawyer changes",
+        "one indexed count a lawyer, nothing written",
+        ours,
+        (scaled,),
+        Target("ratio", 150, least=True),
+        faster=True,
+        note=f"{sample:,} lawyers measured ({taken:.3g} s), scaled to {lawyers:,}",
+    )
+
+
+def _sampled(connection: Connection, sample: int) -> list[object]:
+    from sqlalchemy import text
+
+    return list(connection.execute(text("SELECT id FROM litgo.lawyers ORDER BY md5(id::text) LIMIT :n"), {"n": sample}).scalars())
+
+
+def _asker(connection: Connection, ids: list[object]) -> Callable[[], None]:
+    from sqlalchemy import text
+
+    def ask() -> None:
+        statement = text(_ONE_LAWYER)
+        for one in ids:
+            connection.execute(statement, {"lawyer": one, "as_of": FIRST_NIGHT}).scalar_one()
+
+    return ask
