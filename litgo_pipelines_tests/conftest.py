@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(tempfile.mkdtemp(prefix=f"{_HOME_PREFIX}{os.getpid()}-"))
     config.stash[_home] = home
     os.environ["LITGO_HOME"] = str(home)
+    os.environ["MPLCONFIGDIR"] = str(home / "matplotlib")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

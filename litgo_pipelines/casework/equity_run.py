@@ -22,58 +22,71 @@ TIMEZONE = ZoneInfo("America/Sao_Paulo")
 RUN_AT = time(2, 0)
 _MOST_ATTEMPTS = 4
 
-# LEFT JOINs from lawyers, so that whoever falls to zero is among them. Who was no longer new stays so, which spares counting
-# all offers of all times each night.
+# LEFT JOINs from lawyers, so that whoever falls to zero is among them. Contracts and offers are counted in one pass over both.
+# What differs is told while the figures are made (OFFSET 0 keeps them from being computed twice), so that a quiet night joins
+# lawyers once. Whether somebody is new is counted anew for those alone who were new on the run before and received offers since.
 _STATEMENT = f"""
-WITH signed AS (
-    SELECT lawyer_id, count(*) AS cases
-    FROM litgo.contracts
-    WHERE created_at > CAST(:as_of AS timestamptz) - interval '30 days' AND created_at <= :as_of AND status <> 'canceled'
-    GROUP BY lawyer_id
-), offered AS (
-    SELECT lawyer_id, max(sent_at) AS last_at
-    FROM litgo.offers
-    WHERE sent_at > CAST(:as_of AS timestamptz) - interval '30 days' AND sent_at <= :as_of
+WITH facts AS (
+    SELECT lawyer_id, count(*) - count(sent_at) AS cases, max(sent_at) AS last_at
+    FROM (
+        SELECT lawyer_id, NULL::timestamptz AS sent_at
+        FROM litgo.contracts
+        WHERE created_at > CAST(:as_of AS timestamptz) - interval '30 days' AND created_at <= :as_of AND status <> 'canceled'
+        UNION ALL
+        SELECT lawyer_id, sent_at
+        FROM litgo.offers
+        WHERE sent_at > CAST(:as_of AS timestamptz) - interval '30 days' AND sent_at <= :as_of
+    ) window_30d
     GROUP BY lawyer_id
 ), demand AS (
-    SELECT COALESCE(array_agg(DISTINCT area), '{{}}') AS areas
-    FROM litgo.cases
-    WHERE created_at > CAST(:as_of AS timestamptz) - interval '30 days' AND created_at <= :as_of
+    SELECT COALESCE(array_agg(area), '{{}}') AS areas
+    FROM (
+        SELECT DISTINCT area
+        FROM litgo.cases
+        WHERE created_at > CAST(:as_of AS timestamptz) - interval '30 days' AND created_at <= :as_of
+    ) wanted
 ), figures AS MATERIALIZED (
-    SELECT l.id, l.status, l.primary_area, COALESCE(signed.cases, 0)::int AS cases,
-           ({capacity_sql("l")})::int AS capacity,
-           GREATEST(CASE WHEN l.last_offered_at <= :as_of THEN l.last_offered_at END, offered.last_at) AS last_at,
-           l.primary_area = ANY(demand.areas) OR l.specialties && demand.areas AS eligible
-    FROM litgo.lawyers l
-    CROSS JOIN demand
-    LEFT JOIN signed ON signed.lawyer_id = l.id
-    LEFT JOIN offered ON offered.lawyer_id = l.id
-    WHERE l.created_at <= :as_of
+    SELECT id, active, area, cases, capacity, last_at, lately_at, eligible,
+           (cases, capacity, GREATEST(noted_at, last_at)) IS DISTINCT FROM (noted_cases, noted_capacity, noted_at) AS differs
+    FROM (
+        SELECT l.id, l.status = 'active' AS active, l.primary_area AS area, COALESCE(facts.cases, 0)::int AS cases,
+               ({capacity_sql("l")})::int AS capacity,
+               GREATEST(CASE WHEN l.last_offered_at <= :as_of THEN l.last_offered_at END, facts.last_at) AS last_at,
+               facts.last_at AS lately_at,
+               l.primary_area = ANY(demand.areas) OR l.specialties && demand.areas AS eligible,
+               l.cases_30d AS noted_cases, l.capacidade_mensal AS noted_capacity, l.last_offered_at AS noted_at
+        FROM litgo.lawyers l
+        CROSS JOIN demand
+        LEFT JOIN facts ON facts.lawyer_id = l.id
+        WHERE l.created_at <= :as_of
+        OFFSET 0
+    ) computed
 ), changed AS (
     UPDATE litgo.lawyers l
     SET cases_30d = f.cases, capacidade_mensal = f.capacity, last_offered_at = GREATEST(l.last_offered_at, f.last_at),
         equity_updated_at = :as_of, updated_at = now()
     FROM figures f
-    WHERE :newest AND l.id = f.id
-      AND (l.cases_30d, l.capacidade_mensal, l.last_offered_at)
-          IS DISTINCT FROM (f.cases, f.capacity, GREATEST(l.last_offered_at, f.last_at))
+    WHERE :newest AND f.differs AND l.id = f.id
     RETURNING 1
+), previous AS (
+    SELECT lawyer_id, is_new, as_of, as_of > CAST(:as_of AS timestamptz) - interval '30 days' AS recent
+    FROM litgo.equity_snapshots
+    WHERE as_of = (SELECT max(as_of) FROM litgo.equity_snapshots WHERE as_of < :as_of)
 ), snapshot AS (
     INSERT INTO litgo.equity_snapshots
         (as_of, lawyer_id, cases_30d, capacidade_mensal, utilisation, area, capacity_band, is_new, eligible, last_offered_at)
-    SELECT :as_of, f.id, f.cases, f.capacity, f.cases::real / f.capacity, f.primary_area, {band_sql("f.capacity")},
-           CASE WHEN before.is_new IS FALSE THEN false
+    SELECT :as_of, f.id, f.cases, f.capacity, f.cases::real / f.capacity, f.area, {band_sql("f.capacity")},
+           CASE WHEN NOT previous.is_new THEN false
+                WHEN previous.recent AND (f.lately_at IS NULL OR f.lately_at <= previous.as_of) THEN true
                 ELSE (SELECT count(*) FROM (SELECT FROM litgo.offers o
                                             WHERE o.lawyer_id = f.id AND o.sent_at <= :as_of LIMIT :new_offers) x)
                      < :new_offers END,
            f.eligible, f.last_at
     FROM figures f
-    LEFT JOIN litgo.equity_snapshots before
-        ON before.lawyer_id = f.id AND before.as_of = (SELECT max(as_of) FROM litgo.equity_snapshots WHERE as_of < :as_of)
-    WHERE f.status = 'active'
-    RETURNING 1
+    LEFT JOIN previous ON previous.lawyer_id = f.id
+    WHERE f.active
 )
-SELECT (SELECT count(*) FROM figures), (SELECT count(*) FROM changed), (SELECT count(*) FROM snapshot)
+SELECT count(*), (SELECT count(*) FROM changed), count(*) FILTER (WHERE active) FROM figures
 """
 
 

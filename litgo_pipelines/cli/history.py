@@ -59,7 +59,7 @@ def import_history(
 
     labels = _labels(label or [])
     services = database.services_for(get_settings())
-    database.require_current(services.database)
+    database.ensure_schema(settings, services.database)
     engine = database.open_engine(services.database)
     try:
         with _progress_bar() as on_progress:

@@ -33,11 +33,11 @@ AsOf = Annotated[
 def use_project() -> None:
     """Let this process find the project's databases and Dagster instance; the schema must be that of this code."""
     from litgo_pipelines.cli.dagster import dagster_environment
-    from litgo_pipelines.marketplace.database import require_current, services_for
+    from litgo_pipelines.marketplace.database import ensure_schema, services_for
 
     settings = get_settings()
     services = services_for(settings)
-    require_current(services.database)
+    ensure_schema(settings, services.database)
     os.environ.update(dagster_environment(settings, services))
 
 

@@ -58,13 +58,13 @@ def simulate_until(settings: Settings, services: Services, plan: Plan, as_of: da
         DatabaseError: the schema is not that of this code, or the roles are missing.
     """
     from litgo_pipelines.equity.allocation import OfferRule
-    from litgo_pipelines.marketplace.database import SIMULATOR_ROLE, open_engine, require_current, require_role
+    from litgo_pipelines.marketplace.database import SIMULATOR_ROLE, ensure_schema, open_engine, require_role
     from litgo_pipelines.ranking.ranker import HandWeights
     from litgo_pipelines.rollout.registry import Registry
     from litgo_pipelines.simulation.engine import Conduct
     from litgo_pipelines.simulation.engine import simulate as live
 
-    require_current(services.database)
+    ensure_schema(settings, services.database)
     require_role(services.database, SIMULATOR_ROLE)
     registry = Registry(services.mlflow, settings.litgo_home / "models")
     champion = registry.champion()

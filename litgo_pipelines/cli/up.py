@@ -88,6 +88,8 @@ def _mlflow(settings: Settings, services: Services) -> Program:
     # By environment, because a command line with the database's password can be read by everybody.
     environment = {"MLFLOW_BACKEND_STORE_URI": services.mlflow, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    # Its server writes an installation id below the user's home otherwise.
+    environment["XDG_CONFIG_HOME"] = str(settings.litgo_home / "cache")
     if services.mlflow_artifacts is not None:
         root = services.mlflow_artifacts
         environment |= {"MLFLOW_DEFAULT_ARTIFACT_ROOT": root, "MLFLOW_ARTIFACTS_DESTINATION": root}

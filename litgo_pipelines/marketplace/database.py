@@ -51,6 +51,8 @@ class Services:
             "MLFLOW_TRACKING_URI": self.mlflow,
             "DAGSTER_HOME": str(settings.dagster_home),
             "LITGO_HOME": str(settings.litgo_home),
+            # Matplotlib would keep its list of fonts in the user's home.
+            "MPLCONFIGDIR": str(settings.litgo_home / "cache" / "matplotlib"),
         }
         if self.mlflow_artifacts is not None:
             found["MLFLOW_ARTIFACT_ROOT"] = self.mlflow_artifacts
@@ -208,6 +210,18 @@ def require_current(url: str) -> None:
     status = schema_status(url)
     if not status.up_to_date:
         raise DatabaseError(f"the database is at revision {status.current}, this code needs {status.head}: run `litgo db upgrade`")
+
+
+def ensure_schema(settings: Settings, url: str) -> None:
+    """Bring the embedded database to this code's revision; refuse a given one that is not there, for its owner decides when it changes.
+
+    Raises:
+        DatabaseError: see `upgrade` and `require_current`.
+    """
+    if settings.database_url is None:
+        upgrade(url)
+    else:
+        require_current(url)
 
 
 def require_role(url: str, role: Role) -> None:

@@ -184,7 +184,6 @@ case_matches = Table(
     UniqueConstraint("request_id", "position"),
     UniqueConstraint("request_id", "lawyer_id"),
     Index(None, "case_id"),
-    Index(None, "lawyer_id", "created_at"),
 )
 
 offers = Table(
@@ -293,7 +292,7 @@ trainings = Table(
 marketplace_origin = Table(
     "marketplace_origin",
     metadata,
-    Column("only", Boolean, CheckConstraint("only", name="one_row"), primary_key=True, server_default="true"),
+    Column("only", Boolean, CheckConstraint('"only"', name="one_row"), primary_key=True, server_default="true"),
     _one_of("origin", "simulated"),
     Column("seed", BigInteger, nullable=False),
     _moment("started_at"),
@@ -311,3 +310,10 @@ simulation_truth = Table(
     Column("traits", ARRAY(Double), nullable=False),
     comment="Hidden quality and need. Owned by the role litgo_simulator; product code runs as litgo_app and cannot read it.",
 )
+
+# Alembic writes migrations from the checks of tables alone; those of columns would be missing in every real database.
+for _table in metadata.tables.values():
+    for _column in _table.columns:
+        for _check in tuple(_column.constraints):
+            _column.constraints.remove(_check)
+            _table.append_constraint(_check)

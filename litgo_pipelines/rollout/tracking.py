@@ -45,8 +45,6 @@ def open_client(uri: str) -> MlflowClient:
     Raises:
         RegistryUnavailable: the database cannot be reached.
     """
-    for name, value in _BOUNDED.items():
-        os.environ.setdefault(name, value)
     bounded = _bounded_uri(uri)
     with unavailable_as_such(uri):
         _probe(bounded)
@@ -58,6 +56,9 @@ def open_client(uri: str) -> MlflowClient:
 @contextmanager
 def unavailable_as_such(uri: str) -> Iterator[None]:
     """Turn what MLflow, its transport or its database raise into `RegistryUnavailable`; the URI's password is not shown."""
+    # MLflow reads these when it is first imported, wherever that happens.
+    for name, value in _BOUNDED.items():
+        os.environ.setdefault(name, value)
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -39,8 +39,9 @@ _S_ANSWERS, _S_DELAY, _S_ACCEPTS, _S_REASON, _S_DRAWN, _S_PONDERS, _S_WALKS = ra
 _S_LASTS, _S_CANCELS, _S_SETTLES, _S_WINS, _S_REVIEWS, _S_RATING = range(7, 13)
 
 _OPEN_OFFERS = """
-SELECT o.id, o.case_id, o.lawyer_id, o.status, o.sent_at, o.expires_at, o.responded_at, COALESCE(m.position, 1),
-       k.lat, k.lng, k.radius_km, k.urgency_h, l.primary_area = k.area, k.client_id
+SELECT o.id, o.case_id, o.lawyer_id, o.status, (EXTRACT(EPOCH FROM o.sent_at) * 1000000)::bigint,
+       (EXTRACT(EPOCH FROM o.expires_at) * 1000000)::bigint, (EXTRACT(EPOCH FROM o.responded_at) * 1000000)::bigint,
+       COALESCE(m.position, 1), k.lat, k.lng, k.radius_km, k.urgency_h, l.primary_area = k.area
 FROM litgo.cases k
 JOIN litgo.offers o ON o.case_id = k.id
 JOIN litgo.lawyers l ON l.id = o.lawyer_id
@@ -150,7 +151,7 @@ def _answer_and_choose(connection: Connection, market: Market, people: People, u
     rows = connection.execute(text(_OPEN_OFFERS), {"until": until}).all()
     if not rows:
         return 0
-    seen = _columns("id case_id lawyer_id status sent expires responded position lat lng radius_km urgency_h primary client_id", rows)
+    seen = _columns("id case_id lawyer_id status sent expires responded position lat lng radius_km urgency_h primary", rows)
     pairs = _pairs(market, people, seen)
     draws = truth.as_numbers(as_void(list(seen["id"])))
     answers = _answers(seen, market, people, pairs, draws, micros_of(until))
@@ -159,8 +160,10 @@ def _answer_and_choose(connection: Connection, market: Market, people: People, u
     closed, signed = choices.closed.tolist(), choices.signed.tolist()
     _set_status(connection, "cases", [seen["case_id"][i] for i in closed], "closed")
     _set_status(connection, "cases", [seen["case_id"][i] for i in signed], "contracted")
-    _sign(connection, seen, signed, choices.moments)
-    _learn_texts(connection, market, [seen["case_id"][i] for i in signed], pairs.lawyer[choices.signed])
+    told = _told(connection, [seen["case_id"][i] for i in signed])
+    _sign(connection, seen, signed, choices.moments, told)
+    # Profiles in memory stay in step with the contracts, as a fresh reading would have them.
+    np.add.at(market.profiles.texts, pairs.lawyer[choices.signed], vectorise([told[seen["case_id"][i]].summary for i in signed]))
     return len(signed)
 
 
@@ -187,12 +190,14 @@ def _answers(seen: dict[str, Any], market: Market, people: People, pairs: _Pairs
     """Lawyers answer after a while, or do not in time."""
     status = np.array(seen["status"], dtype=object)
     pending = status == "pending"
-    sent, expires = _times(seen["sent"]), _times(seen["expires"])
+    never = np.iinfo(np.int64).max
+    sent, expires = np.array(seen["sent"]), np.array(seen["expires"])
+    responded = np.array([never if at is None else at for at in seen["responded"]])
     speed = people.traits[pairs.lawyer, 2]
     hours = np.exp(1.2 - 0.4 * speed + 0.8 * ndtri(np.clip(truth.uniform(draws, _S_DELAY), 1e-9, 1 - 1e-9)))
     answers = sent + (hours * _HOUR).astype(np.int64)
     silent = (truth.uniform(draws, _S_ANSWERS) < _NO_ANSWER) | (answers >= expires)
-    settled = np.where(pending, np.where(silent, expires, answers), np.minimum(_times(seen["responded"]), expires))
+    settled = np.where(pending, np.where(silent, expires, answers), np.minimum(responded, expires))
     due = settled <= until
     utilisation = market.loads.cases[pairs.lawyer] / market.loads.capacity[pairs.lawyer]
     draw = truth.uniform(draws, _S_ACCEPTS)
@@ -269,35 +274,22 @@ def _set_status(connection: Connection, table: str, ids: list[UUID], status: str
     connection.execute(text(f"UPDATE litgo.{table} SET status = :status WHERE id = ANY(:ids)"), {"ids": ids, "status": status})
 
 
-def _sign(connection: Connection, seen: dict[str, Any], winners: list[int], moments: NDArray[np.int64]) -> None:
-    rows = []
-    for i, at in zip(winners, moments.tolist(), strict=True):
-        signed = datetime.fromtimestamp(at / 1_000_000, tz=seen["sent"][i].tzinfo)
-        case_id = seen["case_id"][i]
-        rows.append(
-            (
-                derived_id(case_id, "contract"),
-                case_id,
-                seen["lawyer_id"][i],
-                seen["client_id"][i],
-                "active",
-                "docusign",
-                signed,
-                signed,
-                signed,
-            )
-        )
-    columns = ("id", "case_id", "lawyer_id", "client_id", "status", "signing_method", "signed_client", "signed_lawyer", "created_at")
-    copy_rows(connection, tables.contracts, columns, rows)
-
-
-def _learn_texts(connection: Connection, market: Market, case_ids: list[UUID], lawyers: NDArray[np.intp]) -> None:
-    """Keep the in-memory profiles in step with the contracts, as a fresh reading would have them."""
+def _told(connection: Connection, case_ids: list[UUID]) -> dict[UUID, Any]:
+    """Client and text of some cases."""
     from sqlalchemy import text
 
-    rows = connection.execute(text("SELECT id, summary FROM litgo.cases WHERE id = ANY(:ids)"), {"ids": case_ids})
-    told = {row.id: row.summary for row in rows}
-    np.add.at(market.profiles.texts, lawyers, vectorise([told[one] for one in case_ids]))
+    rows = connection.execute(text("SELECT id, client_id, summary FROM litgo.cases WHERE id = ANY(:ids)"), {"ids": case_ids})
+    return {row.id: row for row in rows}
+
+
+def _sign(connection: Connection, seen: dict[str, Any], winners: list[int], moments: NDArray[np.int64], told: dict[UUID, Any]) -> None:
+    rows = []
+    for i, at in zip(winners, moments.tolist(), strict=True):
+        signed, case_id = datetime.fromtimestamp(at / 1_000_000, tz=UTC), seen["case_id"][i]
+        contract = derived_id(case_id, "contract")
+        rows.append((contract, case_id, seen["lawyer_id"][i], told[case_id].client_id, "active", "docusign", signed, signed, signed))
+    columns = ("id", "case_id", "lawyer_id", "client_id", "status", "signing_method", "signed_client", "signed_lawyer", "created_at")
+    copy_rows(connection, tables.contracts, columns, rows)
 
 
 def _end_contracts(connection: Connection, market: Market, people: People, until: datetime) -> int:
@@ -340,7 +332,6 @@ def _review(
     rating: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> None:
-    zone = seen["created"][0].tzinfo
     copy_rows(
         connection,
         tables.reviews,
@@ -353,7 +344,7 @@ def _review(
                 seen["client_id"][i],
                 int(rating[i]),
                 str(outcome[i]),
-                datetime.fromtimestamp(int(ends[i]) / 1_000_000, tz=zone),
+                datetime.fromtimestamp(int(ends[i]) / 1_000_000, tz=UTC),
             )
             for i in reviewed.tolist()
         ),

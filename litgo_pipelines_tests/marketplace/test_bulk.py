@@ -118,12 +118,14 @@ def test_a_row_that_breaks_a_constraint_fails_all_of_them(engine: Engine) -> Non
         assert connection.execute(tables.clients.select()).all() == []
 
 
-def test_a_connection_that_is_lost_meanwhile_is_told_as_such(engine: Engine) -> None:
+def test_a_connection_that_is_lost_meanwhile_is_told_as_such(engine: Engine, database_url: str) -> None:
     """Callers that treat a lost connection on its own can tell it from a refused row."""
 
     def rows(pid: int) -> Iterator[tuple[uuid.UUID]]:
-        with engine.connect() as other:
-            other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        administrator = open_engine(database_url, role=None)
+        with administrator.connect() as connection:
+            connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        administrator.dispose()
         for _ in range(100_000):
             yield (uuid.uuid4(),)
 

@@ -151,7 +151,7 @@ def test_product_code_acts_as_its_own_role(engine: Engine) -> None:
 )
 def test_product_code_may_not(statement: str, database_url: str) -> None:
     """Hidden truth is hidden, and the schema is migrations' alone."""
-    with pytest.raises(ProgrammingError, match="permission denied|must be owner"):
+    with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
         _execute(database_url, statement, APP_ROLE)
 
 
