@@ -58,7 +58,8 @@ def import_history(
     from litgo_pipelines.settings import get_settings
 
     labels = _labels(label or [])
-    services = database.services_for(get_settings())
+    settings = get_settings()
+    services = database.services_for(settings)
     database.ensure_schema(settings, services.database)
     engine = database.open_engine(services.database)
     try:

@@ -73,12 +73,12 @@ def serve(settings: Settings, host: str, port: int) -> None:
         CannotBind: the address is taken or not ours.
         DatabaseError: unreachable, or its schema is not this code's.
     """
-    from litgo_pipelines.marketplace.database import require_current, services_for
+    from litgo_pipelines.marketplace.database import ensure_schema, services_for
 
     require_guarded(host, Tokens(settings.litgo_api_keys))
     with _listening(host, port) as listener:
         services = services_for(settings)
-        require_current(services.database)
+        ensure_schema(settings, services.database)
         engine = serving_engine(services.database)
         try:
             run(engine, _registry(services.mlflow), settings, listener)
