@@ -53,10 +53,9 @@ WITH facts AS (
                ({capacity_sql("l")})::int AS capacity,
                GREATEST(CASE WHEN l.last_offered_at <= :as_of THEN l.last_offered_at END, facts.last_at) AS last_at,
                facts.last_at AS lately_at,
-               l.primary_area = ANY(demand.areas) OR l.specialties && demand.areas AS eligible,
+               l.primary_area = ANY((SELECT areas FROM demand)::text[]) OR l.specialties && (SELECT areas FROM demand) AS eligible,
                l.cases_30d AS noted_cases, l.capacidade_mensal AS noted_capacity, l.last_offered_at AS noted_at
         FROM litgo.lawyers l
-        CROSS JOIN demand
         LEFT JOIN facts ON facts.lawyer_id = l.id
         WHERE l.created_at <= :as_of
         OFFSET 0

@@ -42,9 +42,11 @@ FROM (SELECT lawyer_id, case_id, row_number() OVER (PARTITION BY lawyer_id ORDER
 WHERE age <= {_RECENT_CASES}
 """
 _HANDLED = f"SELECT lawyer_id, md5(string_agg(case_id::text, ' ' ORDER BY case_id)) FROM ({_RECENT}) recent GROUP BY lawyer_id"
+# In a fixed order: sums of floats in another one differ in their last bits.
 _HANDLED_TEXTS = f"""
 SELECT recent.lawyer_id, k.summary FROM ({_RECENT}) recent JOIN litgo.cases k ON k.id = recent.case_id
 WHERE recent.lawyer_id = ANY(:ids)
+ORDER BY recent.lawyer_id, recent.case_id
 """
 _TEXTS_AT_ONCE = 4096
 
@@ -239,10 +241,12 @@ def read_profiles(connection: Connection, as_of: datetime, known: Profiles | Non
     columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) if rows else [()] * 12
     ids = as_void(list(columns[0]))
     row = {one.tobytes(): index for index, one in enumerate(ids)}
-    numbers = [np.array(column, dtype=np.float64) for column in columns[3:9]]
+    places = [np.array(column, dtype=np.float64) for column in columns[3:5]]
+    # Columns of 4 bytes travel as their shortest decimals: only as 4-byte floats are they what was written.
+    shares = [np.array(column, dtype=np.float64).astype(np.float32).astype(np.float64) for column in columns[5:9]]
     counts = [np.array(column, dtype=np.int64) for column in columns[9:12]]
     texts, handled = _read_texts(connection, as_of, row, known)
-    lat, lng, qualification, response_h, rating, soft_skill = numbers
+    lat, lng, qualification, response_h, rating, soft_skill = *places, *shares
     won, lost, received = counts
     return Profiles(
         ids=ids,
@@ -277,11 +281,26 @@ def _read_texts(
             texts[row[lawyer]] = known.texts[known.row[lawyer]]
         else:
             changed.append(UUID(bytes=lawyer))
-    if changed:
-        found = connection.execute(text(_HANDLED_TEXTS), {"as_of": as_of, "ids": changed})
-        for part in found.partitions(_TEXTS_AT_ONCE):
-            np.add.at(texts, [row[lawyer.bytes] for lawyer, _ in part], vectorise([summary for _, summary in part]))
+    _add_texts(connection, as_of, row, changed, texts)
     return texts, handled
+
+
+def _add_texts(connection: Connection, as_of: datetime, row: dict[bytes, int], lawyers: list[UUID], texts: NDArray[np.float32]) -> None:
+    """Add the texts of the cases that `lawyers` handled lately to their rows of `texts`, which are empty."""
+    from sqlalchemy import text
+
+    if not lawyers:
+        return
+    found = connection.execute(text(_HANDLED_TEXTS), {"as_of": as_of, "ids": lawyers})
+    for part in found.partitions(_TEXTS_AT_ONCE):
+        np.add.at(texts, [row[lawyer.bytes] for lawyer, _ in part], vectorise([summary for _, summary in part]))
+
+
+def reread_texts(connection: Connection, profiles: Profiles, lawyers: NDArray[np.intp], as_of: datetime) -> None:
+    """Bring the texts of some lawyers (indices) to what a fresh reading at `as_of` would have; `handled` stays as it was read."""
+    changed = np.unique(lawyers)
+    profiles.texts[changed] = 0.0
+    _add_texts(connection, as_of, profiles.row, [profiles.uuids[one] for one in changed.tolist()], profiles.texts)
 
 
 def area_pools(primary: tuple[str, ...], specialties: tuple[list[str], ...]) -> dict[str, AreaPool]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from litgo_pipelines.casework.market import Market, read_market
 from litgo_pipelines.casework.matching import Case, decide, derived_id, note_offers
-from litgo_pipelines.equity.allocation import OfferRule
+from litgo_pipelines.equity.allocation import OfferRule, never
 from litgo_pipelines.equity.inequality import gini
 from litgo_pipelines.ranking.ranker import Ranker
 
@@ -51,6 +51,8 @@ def replayed_gini(
     empty = market.with_own_loads()
     empty.loads.cases[:] = 0
     empty.loads.in_flight[:] = 0
+    # As of now these lie after the cases, so that nobody would move to the end of the line.
+    empty.loads.last_offered[:] = never()
     eligible = np.zeros(len(market.profiles.ids), dtype=bool)
     for case, at in cases:
         decision = decide(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import sys
@@ -79,6 +80,8 @@ def demo(
     from rich.console import Console
 
     console = Console()
+    # The page tells what happened; log lines in between would only tear it apart.
+    logging.getLogger("litgo_pipelines").setLevel(logging.WARNING)
     with _peak_memory(get_settings()) as peak:
         started = time.perf_counter()
         found = _perform(console, lawyers, days, seed)
@@ -248,7 +251,7 @@ def _report(
 
 
 def _tell(console: Console, found: Report, settings: Settings) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     facts = Table(title="Marketplace", title_justify="left", show_header=False, box=None, padding=(0, 3, 0, 0))
     for name in ("lawyers", "cases", "offers", "contracts", "reviews"):

@@ -14,20 +14,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from litgo_pipelines.casework.market import Market
-from litgo_pipelines.casework.matching import (
-    Case,
-    CaseNotOpen,
-    Decision,
-    Recording,
-    RequestGivenUp,
-    TooBusy,
-    decide,
-    decide_anew,
-    fail_request,
-    note_offers,
-    open_request,
-    record,
-)
+from litgo_pipelines.casework.matching import Case, Decision, decide, decide_anew, note_offers
+from litgo_pipelines.casework.recording import CaseNotOpen, Recording, RequestGivenUp, TooBusy, fail_request, open_request, record
 from litgo_pipelines.equity.allocation import OfferRule
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.observability.logs import get_logger
@@ -124,7 +112,7 @@ class Matching:
 
         Raises:
             Refusal: the request cannot be answered as it is, or not now.
-            CaseNotOpen, TooBusy, RequestGivenUp: see `casework.matching.record`.
+            CaseNotOpen, TooBusy, RequestGivenUp: see `casework.recording.record`.
             SQLAlchemyError: the database is away or refuses; nothing of the answer is written.
         """
         market = self._market()

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.casework import equity_run
 from litgo_pipelines.casework.market import Market, read_loads, read_market
-from litgo_pipelines.casework.matching import Case, Recording, decide, derived_id, note_offers, record
+from litgo_pipelines.casework.matching import Case, decide, derived_id, note_offers
+from litgo_pipelines.casework.recording import Recording, record
 from litgo_pipelines.equity.allocation import OfferRule
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.bulk import copy_rows

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from litgo_pipelines.casework.market import Market, as_void, micros
+from litgo_pipelines.casework.market import Market, as_void, micros, reread_texts
 from litgo_pipelines.casework.matching import derived_id
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.bulk import copy_rows
 from litgo_pipelines.ranking.features import distance_km
-from litgo_pipelines.ranking.text import vectorise
 from litgo_pipelines.simulation import truth
 
 if TYPE_CHECKING:
@@ -109,9 +108,11 @@ def read_people(connection: Connection, market: Market) -> People:
 
 def happen(connection: Connection, market: Market, people: People, until: datetime) -> tuple[int, int]:
     """Let everything that is due by `until` happen; returns the numbers of new contracts and of new reviews."""
-    contracts = _answer_and_choose(connection, market, people, until)
-    reviews = _end_contracts(connection, market, people, until)
-    return contracts, reviews
+    signed = _answer_and_choose(connection, market, people, until)
+    canceled, reviews = _end_contracts(connection, market, people, until)
+    # Profiles in memory stay in step with the contracts, so that a simulation that is taken up again goes on as it would have.
+    reread_texts(connection, market.profiles, np.concatenate([signed, canceled]), until)
+    return len(signed), reviews
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,13 @@ def _times(moments: Sequence[datetime | None]) -> NDArray[np.int64]:
     return np.array([np.iinfo(np.int64).max if one is None else micros(one) for one in moments], dtype=np.int64)
 
 
-def _answer_and_choose(connection: Connection, market: Market, people: People, until: datetime) -> int:
+def _answer_and_choose(connection: Connection, market: Market, people: People, until: datetime) -> NDArray[np.intp]:
+    """Offers are answered and clients choose. Returns the lawyers who got a contract, as indices into the market."""
     from sqlalchemy import text
 
     rows = connection.execute(text(_OPEN_OFFERS), {"until": until}).all()
     if not rows:
-        return 0
+        return np.zeros(0, dtype=np.intp)
     seen = _columns("id case_id lawyer_id status sent expires responded position lat lng radius_km urgency_h primary", rows)
     pairs = _pairs(market, people, seen)
     draws = truth.as_numbers(as_void(list(seen["id"])))
@@ -160,11 +162,8 @@ def _answer_and_choose(connection: Connection, market: Market, people: People, u
     closed, signed = choices.closed.tolist(), choices.signed.tolist()
     _set_status(connection, "cases", [seen["case_id"][i] for i in closed], "closed")
     _set_status(connection, "cases", [seen["case_id"][i] for i in signed], "contracted")
-    told = _told(connection, [seen["case_id"][i] for i in signed])
-    _sign(connection, seen, signed, choices.moments, told)
-    # Profiles in memory stay in step with the contracts, as a fresh reading would have them.
-    np.add.at(market.profiles.texts, pairs.lawyer[choices.signed], vectorise([told[seen["case_id"][i]].summary for i in signed]))
-    return len(signed)
+    _sign(connection, seen, signed, choices.moments)
+    return pairs.lawyer[choices.signed]
 
 
 @dataclass(frozen=True)
@@ -274,37 +273,40 @@ def _set_status(connection: Connection, table: str, ids: list[UUID], status: str
     connection.execute(text(f"UPDATE litgo.{table} SET status = :status WHERE id = ANY(:ids)"), {"ids": ids, "status": status})
 
 
-def _told(connection: Connection, case_ids: list[UUID]) -> dict[UUID, Any]:
-    """Client and text of some cases."""
+def _sign(connection: Connection, seen: dict[str, Any], winners: list[int], moments: NDArray[np.int64]) -> None:
     from sqlalchemy import text
 
-    rows = connection.execute(text("SELECT id, client_id, summary FROM litgo.cases WHERE id = ANY(:ids)"), {"ids": case_ids})
-    return {row.id: row for row in rows}
-
-
-def _sign(connection: Connection, seen: dict[str, Any], winners: list[int], moments: NDArray[np.int64], told: dict[UUID, Any]) -> None:
+    found = connection.execute(
+        text("SELECT id, client_id FROM litgo.cases WHERE id = ANY(:ids)"), {"ids": [seen["case_id"][i] for i in winners]}
+    )
+    clients = {row.id: row.client_id for row in found}
     rows = []
     for i, at in zip(winners, moments.tolist(), strict=True):
         signed, case_id = datetime.fromtimestamp(at / 1_000_000, tz=UTC), seen["case_id"][i]
         contract = derived_id(case_id, "contract")
-        rows.append((contract, case_id, seen["lawyer_id"][i], told[case_id].client_id, "active", "docusign", signed, signed, signed))
+        rows.append((contract, case_id, seen["lawyer_id"][i], clients[case_id], "active", "docusign", signed, signed, signed))
     columns = ("id", "case_id", "lawyer_id", "client_id", "status", "signing_method", "signed_client", "signed_lawyer", "created_at")
     copy_rows(connection, tables.contracts, columns, rows)
 
 
-def _end_contracts(connection: Connection, market: Market, people: People, until: datetime) -> int:
-    """Contracts whose time has come end: canceled, or closed with an outcome and mostly a review. Returns the reviews."""
+def _end_contracts(connection: Connection, market: Market, people: People, until: datetime) -> tuple[NDArray[np.intp], int]:
+    """Contracts whose time has come end: canceled, or closed with an outcome and mostly a review.
+
+    Returns:
+        The lawyers whose contracts were canceled, as indices into the market, and the number of reviews.
+    """
     from sqlalchemy import text
 
     rows = connection.execute(text(_OPEN_CONTRACTS)).all()
+    nobody = np.zeros(0, dtype=np.intp)
     if not rows:
-        return 0
+        return nobody, 0
     all_draws = truth.as_numbers(as_void([row[0] for row in rows]))
     days = np.clip(np.exp(2.1 + 0.5 * ndtri(np.clip(truth.uniform(all_draws, _S_LASTS), 1e-9, 1 - 1e-9))), 2, 45)
     ends = _times([row[1] for row in rows]) + (days * _DAY).astype(np.int64)
     due = np.flatnonzero(ends <= micros_of(until))
     if due.size == 0:
-        return 0
+        return nobody, 0
     details = connection.execute(text(_CONTRACTS), {"ids": [rows[i][0] for i in due.tolist()]}).all()
     seen = _columns("id case_id lawyer_id created lat lng radius_km urgency_h primary client_id", details)
     pairs, draws = _pairs(market, people, seen), all_draws[due]
@@ -321,7 +323,7 @@ def _end_contracts(connection: Connection, market: Market, people: People, until
     _learn_reviews(connection, market, pairs.lawyer[reviewed], outcome[reviewed], rating[reviewed])
     for one in seen["case_id"]:
         people.cases.pop(one.bytes, None)
-    return len(reviewed)
+    return pairs.lawyer[canceled], len(reviewed)
 
 
 def _review(
@@ -363,6 +365,8 @@ def _learn_reviews(
     for lawyer, stars in zip(lawyers.tolist(), rating.tolist(), strict=True):
         profiles.rating[lawyer] += (stars - profiles.rating[lawyer]) / _RATING_MEMORY
     changed = np.unique(lawyers)
+    # The column is a 4-byte float: a fresh reading has no more digits.
+    profiles.rating[changed] = profiles.rating[changed].astype(np.float32)
     connection.execute(
         text(
             "UPDATE litgo.lawyers l SET avaliacao_media = n.rating "

@@ -25,7 +25,7 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from litgo_pipelines.casework import history
-from litgo_pipelines.casework.history import HistoryError, import_history
+from litgo_pipelines.casework.history import HistoryError, import_history, reading
 from litgo_pipelines.cli import history as verb
 from litgo_pipelines.marketplace.database import DatabaseError, open_engine
 from litgo_pipelines.marketplace.tables import match_history
@@ -178,7 +178,7 @@ def test_of_repeated_lines_the_last_counts_in_the_place_of_the_first(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that corrects itself, many lines later, yields one row, and importing it again still changes nothing."""
-    monkeypatch.setattr(history, "BATCH_LINES", 2)
+    monkeypatch.setattr(reading, "BATCH_LINES", 2)
     between = [line(case_id=f"C-{number}") for number in range(2, 8)]
     path = jsonl(tmp_path / "old.jsonl", [line(label="accepted"), *between, line(label="won"), between[0]])
     first = import_history(engine, path)
@@ -193,7 +193,7 @@ def test_of_repeated_lines_the_last_counts_in_the_place_of_the_first(
 
 def test_arrival_follows_the_file(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`seq` rises line by line, whatever the times and ids say and however the file is cut into batches."""
-    monkeypatch.setattr(history, "BATCH_LINES", 7)
+    monkeypatch.setattr(reading, "BATCH_LINES", 7)
     cases = [str(uuid4()) for _ in range(40)]
     lines = [line(case_id=case, timestamp=1_700_000_000 - 60 * index) for index, case in enumerate(cases)]
     import_history(engine, jsonl(tmp_path / "old.jsonl", lines))
@@ -568,7 +568,7 @@ def test_rejects_never_overwrite_the_history(engine: Engine, tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", ["jsonl.gz", "parquet"])
 def test_a_file_that_breaks_off_imports_nothing(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Good lines that came before the break are not imported alone."""
-    monkeypatch.setattr(history, "BATCH_LINES", 100)
+    monkeypatch.setattr(reading, "BATCH_LINES", 100)
     path = write(tmp_path, kind, [line(case_id=str(uuid4())) for _ in range(2_000)])
     content = path.read_bytes()
     half = len(content) // 2
@@ -595,7 +595,7 @@ def test_a_database_that_refuses_one_row_keeps_none(engine: Engine, database_url
 
 def test_reading_holds_no_transaction_open(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the file is read nobody who waits for older transactions to end waits for this one; progress rises to the whole file."""
-    monkeypatch.setattr(history, "BATCH_LINES", 3)
+    monkeypatch.setattr(reading, "BATCH_LINES", 3)
     path = jsonl(tmp_path / "old.jsonl", [line(case_id=f"C-{number}") for number in range(10)])
     progress: list[tuple[int, int]] = []
     writing = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL"

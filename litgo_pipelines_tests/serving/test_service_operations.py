@@ -318,7 +318,7 @@ def test_a_request_that_fails_after_it_began_counts_and_frees_its_key(
     served: Served, marketplace: Marketplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The row says which error it was, no other row is left, and the key may be used again."""
-    from litgo_pipelines.casework.matching import TooBusy
+    from litgo_pipelines.casework.recording import TooBusy
     from litgo_pipelines.serving import matches
 
     marketplace.lawyers(3)

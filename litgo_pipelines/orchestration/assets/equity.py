@@ -54,7 +54,7 @@ def equity_metrics(context: dg.AssetExecutionContext, project: Project) -> dg.Ma
         metadata["mean_utilisation"] = float(used.mean())
         metadata["lorenz_curve"] = inline_png(lorenz_png(used), "Lorenz curve of utilisation")
     shown = {name: value for name, value in metadata.items() if isinstance(value, int | float)}
-    structlog.get_logger(__name__).info("equity figures written", partition=context.partition_key, run_id=context.run_id, **shown)
+    structlog.get_logger(__name__).info("equity figures written", partition=context.partition_key, run_id=context.run.run_id, **shown)
     return dg.MaterializeResult(metadata=metadata)
 
 

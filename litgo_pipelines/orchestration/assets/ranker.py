@@ -56,7 +56,7 @@ def training_set(context: dg.AssetExecutionContext, config: Moment, project: Pro
         pseudonym_key=pseudonym_key(settings),
         datasets_folder=settings.datasets_folder,
         tracking=project.tracking(),
-        tags={"dagster_run_id": context.run_id},
+        tags={"dagster_run_id": context.run.run_id},
     )
     return dg.MaterializeResult(value=ref, metadata=_shown(metadata))
 
@@ -116,7 +116,7 @@ def promotion(
         record_training(
             engine,
             Training(
-                dagster_run_id=context.run_id,
+                dagster_run_id=context.run.run_id,
                 reviews_seen=candidate.training_set.reviews_seen,
                 dataset_fingerprint=candidate.training_set.fingerprint,
                 mlflow_run_id=candidate.training_set.run_id,

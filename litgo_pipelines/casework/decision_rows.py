@@ -1,0 +1,118 @@
+"""The rows that a decision becomes: columns, and values in their order. Pure.
+
+Who is shown a case is `matching`'s, writing the rows and everything else of the transaction `recording`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+
+from litgo_pipelines.casework.matching import Decision
+from litgo_pipelines.marketplace.names import FEATURE_COLUMNS
+from litgo_pipelines.ranking.text import SPACE
+
+Row = tuple[object, ...]
+
+EXPLAINED: Final = ("model_version", "embedding_space", "eligible", "cutoff", "exploration")
+REQUEST: Final = ("id", "kind", "case_id", "status", "started_at", "duration_ms", *EXPLAINED)
+MATCH: Final = (
+    "id",
+    "request_id",
+    "case_id",
+    "lawyer_id",
+    "position",
+    *FEATURE_COLUMNS,
+    "raw_score",
+    "score",
+    "equity_price",
+    "fair_score",
+    "propensity",
+    "created_at",
+)
+CANDIDATE: Final = ("request_id", "lawyer_id", "score", "u_eff", "outcome", "reason")
+OFFER: Final = ("id", "case_id", "lawyer_id", "match_id", "status", "sent_at", "expires_at")
+
+
+def explained(decision: Decision) -> Row:
+    """The values of `EXPLAINED`: what the request's row tells of the decision."""
+    found = decision.allocation
+    cutoff = None if np.isnan(found.cutoff) else found.cutoff
+    return decision.model_version, SPACE, len(decision.candidates.members), cutoff, found.explored
+
+
+def request_row(decision: Decision, duration_ms: float | None) -> Row:
+    """The row of an answered request that was not opened before, in the order of `REQUEST`."""
+    return decision.request_id, "matching", decision.case.id, "ok", decision.ask.at, duration_ms, *explained(decision)
+
+
+def match_rows(decision: Decision) -> Iterable[Row]:
+    """Those shown, best first, in the order of `MATCH`. A feature that is not known is None."""
+    found, seen = decision.allocation, decision.candidates
+    chosen = found.chosen
+    price = (decision.ask.rule.price * decision.u_eff[chosen]).tolist()
+    features = [[None if one != one else one for one in row] for row in seen.features[chosen].tolist()]
+    numbers = zip(
+        decision.chosen_ids,
+        features,
+        seen.raw[chosen].tolist(),
+        seen.score[chosen].tolist(),
+        price,
+        found.value[chosen].tolist(),
+        found.propensity.tolist(),
+        strict=True,
+    )
+    for position, (lawyer, row, raw, score, paid, value, propensity) in enumerate(numbers, start=1):
+        yield (
+            decision.match_id(position),
+            decision.request_id,
+            decision.case.id,
+            lawyer,
+            position,
+            *row,
+            raw,
+            score,
+            paid,
+            value,
+            propensity,
+            decision.ask.at,
+        )
+
+
+def candidate_rows(decision: Decision, most: int) -> Iterable[Row]:
+    """Those shown, then the best of the others, `most` in all, in the order of `CANDIDATE`."""
+    found = decision.allocation
+    others = np.delete(np.arange(len(found.value)), found.chosen)
+    room = max(0, most - len(found.chosen))
+    if others.size > room:
+        others = others[np.argpartition(-found.value[others], room)[:room]] if room else others[:0]
+    recorded = np.concatenate([found.chosen, others])
+    seen = zip(
+        decision.candidates.members[recorded].tolist(),
+        decision.candidates.score[recorded].tolist(),
+        decision.u_eff[recorded].tolist(),
+        ["filled" if filled else "explored" if found.explored else "value" for filled in found.filled.tolist()]
+        + ["full" if full else "below_cutoff" for full in found.full[others].tolist()],
+        strict=True,
+    )
+    for place, (member, score, u_eff, reason) in enumerate(seen):
+        outcome = "shown" if place < len(found.chosen) else "not_shown"
+        yield decision.request_id, decision.names[member], score, u_eff, outcome, reason
+
+
+def offer_rows(decision: Decision, lifetime: timedelta) -> Iterable[Row]:
+    """One offer to each who is shown, best first, in the order of `OFFER`."""
+    at = decision.ask.at
+    for position, lawyer in enumerate(decision.chosen_ids, start=1):
+        yield (
+            decision.offer_id(position),
+            decision.case.id,
+            lawyer,
+            decision.match_id(position),
+            "pending",
+            at,
+            at + lifetime,
+        )

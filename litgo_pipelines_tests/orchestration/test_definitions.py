@@ -1,0 +1,89 @@
+"""What Dagster is shown of the project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from litgo_pipelines.definitions import build_definitions
+from litgo_pipelines.orchestration.assets.ranker import CHAMPION
+
+MADE = ("equity_metrics", "training_set", "ranker_candidate", "candidate_evaluation", "promotion")
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return build_definitions()
+
+
+def test_the_definitions_load_and_are_consistent(definitions: dg.Definitions) -> None:
+    """Every job, schedule and sensor resolves; names are the agreed ones."""
+    dg.Definitions.validate_loadable(definitions)
+    repository = definitions.get_repository_def()
+    assert {job.name for job in repository.get_all_jobs()} >= {"calculate_equity_metrics", "retrain_ranker"}
+    assert [one.name for one in repository.schedule_defs] == ["nightly_equity"]
+    assert {one.name for one in repository.sensor_defs} >= {"new_reviews"}
+
+
+def test_every_asset_says_what_it_is_and_whose(definitions: dg.Definitions) -> None:
+    """Group, owners, kinds and a description, for the external one too."""
+    graph = definitions.resolve_asset_graph()
+    nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+    assert {node.key.to_user_string() for node in nodes} == {*MADE, "champion"}
+    for node in nodes:
+        assert node.group_name in {"equity", "ranker"}
+        assert node.owners == ["team:data"]
+        assert node.kinds
+        assert node.description
+        assert len(node.description) > 40
+
+
+def test_the_champion_is_observed_and_not_made(definitions: dg.Definitions) -> None:
+    """A person may move it in MLflow: no job materialises it, and it stands behind the promotion."""
+    graph = definitions.resolve_asset_graph()
+    node = graph.get(CHAMPION)
+    assert node.is_external
+    assert not node.is_executable
+    assert node.parent_keys == {dg.AssetKey("promotion")}
+    assert all(graph.get(dg.AssetKey(name)).is_materializable for name in MADE)
+
+
+def test_jobs_hold_their_assets_and_checks(definitions: dg.Definitions) -> None:
+    """The nightly job computes and checks equity; retraining goes from the training set to the promotion."""
+
+    def selected(job: str) -> tuple[set[str], set[str]]:
+        layer = definitions.resolve_job_def(job).asset_layer
+        made = {key.to_user_string() for key in layer.executable_asset_keys}
+        return made, {key.name for key in layer.asset_graph.asset_check_keys}
+
+    assert selected("calculate_equity_metrics") == ({"equity_metrics"}, {"snapshot_is_complete"})
+    assert selected("retrain_ranker") == (set(MADE[1:]), {"candidate_passed_the_gate"})
+
+
+def test_automation_runs_without_anybody_switching_it_on(definitions: dg.Definitions) -> None:
+    """Schedules and sensors start as RUNNING; the night is São Paulo's."""
+    repository = definitions.get_repository_def()
+    assert all(one.default_status is dg.DefaultScheduleStatus.RUNNING for one in repository.schedule_defs)
+    assert all(one.default_status is dg.DefaultSensorStatus.RUNNING for one in repository.sensor_defs)
+    (nightly,) = repository.schedule_defs
+    assert (nightly.cron_schedule, nightly.execution_timezone) == ("0 2 * * *", "America/Sao_Paulo")
+
+
+def test_trainings_take_turns(definitions: dg.Definitions) -> None:
+    """Runs of the retraining carry the tag that the instance limits to one at a time."""
+    assert definitions.resolve_job_def("retrain_ranker").tags["litgo/exclusive"] == "retrain_ranker"
+
+
+def test_importing_the_code_location_reads_nothing_and_loads_nothing_heavy() -> None:
+    """No database, no model library, no settings: what a code server imports stays light."""
+    script = (
+        "import sys, litgo_pipelines.definitions as d; "
+        "heavy = {'mlflow', 'lightgbm', 'torch', 'sklearn', 'pandas', 'scipy', 'matplotlib', 'fastapi'}; "
+        "print(sorted(heavy & set(sys.modules)), type(d.defs).__name__)"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "DATABASE_URL": "nonsense", "LITGO_HOME": "/nonexistent/home", "HOME": "/tmp"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.split() == ["[]", "Definitions"], done.stderr
