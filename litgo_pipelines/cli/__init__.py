@@ -15,13 +15,6 @@ from litgo_pipelines.settings import LitgoError
 EXIT_FAULT = 2
 
 
-def _mendable() -> tuple[type[Exception], ...]:
-    # The embedded server's module imports nothing of ours, hence its own base class.
-    from litgo_pipelines.marketplace.embedded import EmbeddedServerError
-
-    return (LitgoError, EmbeddedServerError)
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `litgo` with these arguments (default: those of the process) and exit.
 
@@ -32,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     try:
         build_app()(args=None if arguments is None else list(arguments), prog_name="litgo")
-    except _mendable() as error:
+    except LitgoError as error:
         sys.stderr.write(f"litgo: {' '.join(str(error).split())}\n")
         sys.exit(EXIT_FAULT)
     except KeyboardInterrupt:

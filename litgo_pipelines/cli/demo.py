@@ -265,7 +265,13 @@ def _tell(console: Console, found: Report, settings: Settings) -> None:
         quality.add_row(name.replace("_", " "), _number(found.ndcg_hidden.get(name)), _number(found.ndcg_held_out.get(name)))
     console.print(quality, f"The gate said: {found.verdict}.\n")
     offers = Table(
-        "", "lawyer", "score", "P(accepts)", "price of load", title=f"Answered by model {found.model_version}", title_justify="left"
+        "",
+        Column("lawyer", no_wrap=True, min_width=36),
+        "score",
+        "P(accepts)",
+        "price of load",
+        title=f"Answered by model {found.model_version}",
+        title_justify="left",
     )
     for match in found.answer["matches"]:
         numbers = (f"{match['raw_score']:.3f}", f"{match['acceptance']:.3f}", f"{match['equity_price']:.3f}")

@@ -125,6 +125,7 @@ def test_given_services_are_used_as_given(tmp_path: Any) -> None:
         "MLFLOW_TRACKING_URI": services.mlflow,
         "DAGSTER_HOME": str(tmp_path / "dagster"),
         "LITGO_HOME": str(tmp_path),
+        "MPLCONFIGDIR": str(tmp_path / "cache" / "matplotlib"),
     }
     assert list(tmp_path.iterdir()) == []
 

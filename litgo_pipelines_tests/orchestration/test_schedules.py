@@ -46,9 +46,15 @@ def _materialise(instance: dg.DagsterInstance, *days: str) -> None:
 
 
 def _run(instance: dg.DagsterInstance, day: str, status: dg.DagsterRunStatus) -> None:
+    from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
     from dagster._core.test_utils import create_run_for_test
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-    create_run_for_test(instance, CALCULATE_EQUITY_METRICS, status=status, tags={"dagster/partition": day})
+    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="litgo_pipelines.definitions"))
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), CALCULATE_EQUITY_METRICS)
+    create_run_for_test(
+        instance, CALCULATE_EQUITY_METRICS, status=status, tags={"dagster/partition": day}, remote_job_origin=origin
+    )
 
 
 def test_the_first_night_asks_for_the_day_that_just_ended(dagster_instance: dg.DagsterInstance) -> None:
