@@ -6,6 +6,7 @@ every offer (often). Who is chosen is not decided here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -285,7 +286,18 @@ def _read_texts(
     return texts, handled
 
 
-def _add_texts(connection: Connection, as_of: datetime, row: dict[bytes, int], lawyers: list[UUID], texts: NDArray[np.float32]) -> None:
+Vectoriser = Callable[[list[str]], NDArray[np.float32]]
+"""Turns texts into vectors, as `ranking.text.vectorise` does."""
+
+
+def _add_texts(
+    connection: Connection,
+    as_of: datetime,
+    row: dict[bytes, int],
+    lawyers: list[UUID],
+    texts: NDArray[np.float32],
+    vectors: Vectoriser = vectorise,
+) -> None:
     """Add the texts of the cases that `lawyers` handled lately to their rows of `texts`, which are empty."""
     from sqlalchemy import text
 
@@ -293,14 +305,20 @@ def _add_texts(connection: Connection, as_of: datetime, row: dict[bytes, int], l
         return
     found = connection.execute(text(_HANDLED_TEXTS), {"as_of": as_of, "ids": lawyers})
     for part in found.partitions(_TEXTS_AT_ONCE):
-        np.add.at(texts, [row[lawyer.bytes] for lawyer, _ in part], vectorise([summary for _, summary in part]))
+        np.add.at(texts, [row[lawyer.bytes] for lawyer, _ in part], vectors([summary for _, summary in part]))
 
 
-def reread_texts(connection: Connection, profiles: Profiles, lawyers: NDArray[np.intp], as_of: datetime) -> None:
-    """Bring the texts of some lawyers (indices) to what a fresh reading at `as_of` would have; `handled` stays as it was read."""
+def reread_texts(
+    connection: Connection, profiles: Profiles, lawyers: NDArray[np.intp], as_of: datetime, vectors: Vectoriser = vectorise
+) -> None:
+    """Bring the texts of some lawyers (indices) to what a fresh reading at `as_of` would have; `handled` stays as it was read.
+
+    Args:
+        vectors: stands in for `vectorise` where the same texts come again and again.
+    """
     changed = np.unique(lawyers)
     profiles.texts[changed] = 0.0
-    _add_texts(connection, as_of, profiles.row, [profiles.uuids[one] for one in changed.tolist()], profiles.texts)
+    _add_texts(connection, as_of, profiles.row, [profiles.uuids[one] for one in changed.tolist()], profiles.texts, vectors)
 
 
 def area_pools(primary: tuple[str, ...], specialties: tuple[list[str], ...]) -> dict[str, AreaPool]:

@@ -22,7 +22,6 @@ from litgo_pipelines.equity.allocation import OfferRule
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.bulk import copy_rows
 from litgo_pipelines.ranking.ranker import Ranker
-from litgo_pipelines.ranking.text import vectorise
 from litgo_pipelines.settings import LitgoError
 from litgo_pipelines.simulation import fate
 from litgo_pipelines.simulation.world import Cases, make_cases, make_lawyers, subarea_needs
@@ -217,7 +216,7 @@ def _live(
     cases = make_cases(origin.seed, since, until, expected, needs)
     _add_cases(connection, cases)
     people.add_cases([row["id"] for row in cases.rows], cases.traits)
-    vectors = vectorise([row["summary"] for row in cases.rows])
+    vectors = people.vectorised([row["summary"] for row in cases.rows])
     rule = conduct.rule if since >= origin.rule_since else OfferRule(price=0.0, bonus=0.0, exploration=conduct.rule.exploration)
     decisions = []
     for row, vector in zip(cases.rows, vectors, strict=True):

@@ -20,6 +20,7 @@ from litgo_pipelines.casework.matching import derived_id
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.bulk import copy_rows
 from litgo_pipelines.ranking.features import distance_km
+from litgo_pipelines.ranking.text import DIMENSION, vectorise
 from litgo_pipelines.simulation import truth
 
 if TYPE_CHECKING:
@@ -66,11 +67,21 @@ def micros_of(moment: datetime) -> int:
 
 @dataclass
 class People:
-    """Hidden traits: of the market's lawyers, shape (n, 7), with the moment they joined, shape (n,); and of cases by id."""
+    """Hidden traits: of the market's lawyers, shape (n, 7), with the moment they joined, shape (n,); and of cases by id.
+
+    Keeps the vectors of case texts as well, by text.
+    """
 
     traits: NDArray[np.float64]
     created_at: NDArray[np.int64]
     cases: dict[bytes, NDArray[np.float64]] = field(default_factory=dict)
+    vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def vectorised(self, texts: list[str]) -> NDArray[np.float32]:
+        """`ranking.text.vectorise` with a memory: simulated clients share a few thousand tellings."""
+        new = [one for one in dict.fromkeys(texts) if one not in self.vectors]
+        self.vectors.update(zip(new, vectorise(new), strict=True))
+        return np.array([self.vectors[one] for one in texts], dtype=np.float32).reshape(len(texts), DIMENSION)
 
     def add_cases(self, ids: Sequence[UUID], traits: NDArray[np.float64]) -> None:
         self.cases.update({one.bytes: row for one, row in zip(ids, traits, strict=True)})
@@ -111,7 +122,7 @@ def happen(connection: Connection, market: Market, people: People, until: dateti
     signed = _answer_and_choose(connection, market, people, until)
     canceled, reviews = _end_contracts(connection, market, people, until)
     # Profiles in memory stay in step with the contracts, so that a simulation that is taken up again goes on as it would have.
-    reread_texts(connection, market.profiles, np.concatenate([signed, canceled]), until)
+    reread_texts(connection, market.profiles, np.concatenate([signed, canceled]), until, people.vectorised)
     return len(signed), reviews
 
 

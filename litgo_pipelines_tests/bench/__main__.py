@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted.output.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     shown = Console()
     shown.print(_table(found))
+    shown.print(_legend(found), markup=False, highlight=False)
     shown.print(f"Least of several rounds on each side; {report['seconds']:.0f} s in all. Written to {wanted.output}.")
     if wanted.small:
         shown.print("[yellow]--small: a fiftieth of the size, at which fixed costs rule. The ratios say nothing about the targets.[/]")
@@ -106,15 +107,22 @@ def _report(found: Sequence[Measured], failures: dict[str, str], small: bool, se
 def _table(found: Sequence[Measured]) -> Table:
     from rich.table import Table
 
-    table = Table(title="litgo benchmarks", caption_justify="left")
-    for heading in ("what", "against", "ours", "baseline", "ratio", "target", "met"):
-        table.add_column(heading, justify="right" if heading in ("ours", "baseline", "ratio", "target") else "left")
+    table = Table(title="litgo benchmarks")
+    for heading in ("name", "ours", "baseline", "ratio", "target", "met"):
+        table.add_column(heading, justify="left" if heading in ("name", "met") else "right", no_wrap=True)
     for one in found:
         ratio = f"{one.ratio:,.2f}x" if one.ratio < 100 else f"{one.ratio:,.0f}x"
         figures = [f"{min(side):,.3g} {one.unit}" for side in (one.ours, one.baseline)]
-        verdict = "[green]yes[/]" if one.met else "[red]no[/]"
-        table.add_row(f"[bold]{one.name}[/]\n{one.what}", one.against, *figures, ratio, one.target.shown(one.unit), verdict)
+        table.add_row(one.name, *figures, ratio, one.target.shown(one.unit), "[green]yes[/]" if one.met else "[red]no[/]")
     return table
+
+
+def _legend(found: Sequence[Measured]) -> str:
+    lines = []
+    for one in found:
+        direction = "baseline / ours" if one.faster else "ours / baseline"
+        lines.append(f"{one.name} ({direction}): {one.what}, against {one.against}." + (f" {one.note}." if one.note else ""))
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

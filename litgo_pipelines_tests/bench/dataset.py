@@ -18,6 +18,7 @@ ROWS = 1_000_000
 COLUMNS = 16
 A_CASE = 5
 ROUNDS = 5
+SMALL_ROUNDS = 2
 MOST_MEGABYTES = 500
 
 AS_OF = datetime(2026, 3, 31, 5, 0, tzinfo=UTC)
@@ -108,9 +109,10 @@ def run(bench: Bench) -> Iterator[Measured]:
 def _measured(bench: Bench, url: str, source: str, told: str, rows: int) -> Iterator[Measured]:
     file = bench.home / f"{source}.parquet"
     _write_parquet(url, file, rows)
+    rounds = SMALL_ROUNDS if bench.small else ROUNDS
     ours, baseline = [], []
-    for number in range(1, ROUNDS + 1):
-        bench.tell(f"dataset from {source}: round {number} of {ROUNDS}")
+    for number in range(1, rounds + 1):
+        bench.tell(f"dataset from {source}: round {number} of {rounds}")
         baseline.append(in_child("dataset_child", ["parquet", str(file)]))
         ours.append(in_child("dataset_child", ["postgresql", url]))
     found = {one["rows"] for one in (*ours, *baseline)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
@@ -16,10 +17,7 @@ LABELS = {"lost": 0, "declined": 1, "accepted": 2, "won": 3}
 
 def main(source: str, place: str) -> None:
     """Load the libraries, then read and construct."""
-    import adbc_driver_postgresql.dbapi
-    import lightgbm  # noqa: F401
-    import pyarrow.compute
-    import pyarrow.parquet as pq  # noqa: F401
+    import pyarrow.parquet as pq
 
     from litgo_pipelines.marketplace.match_log import read_matches
     from litgo_pipelines.ranking import training, training_set
@@ -28,6 +26,8 @@ def main(source: str, place: str) -> None:
         "postgresql": lambda: read_matches(place, AS_OF),
         "parquet": lambda: pq.read_table(place),
     }
+    for library in ("adbc_driver_postgresql.dbapi", "lightgbm", "pyarrow.compute"):
+        importlib.import_module(library)
     before = resident_mb()
     started = time.perf_counter()
     rows = training_set.from_matches(readers[source](), LABELS)

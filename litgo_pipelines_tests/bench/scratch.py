@@ -102,7 +102,7 @@ def fill(url: str, statements: dict[str, str], parameters: dict[str, Any], tell:
             connection.execute(f"DROP INDEX {name}")
         for what, statement in statements.items():
             tell(f"filling {what}")
-            connection.execute(statement, parameters)  # type: ignore[arg-type]  # our own text
+            connection.execute(statement, parameters)
         tell("building indexes")
         for definition in definitions:
             connection.execute(definition)
@@ -121,7 +121,7 @@ def _execute(url: str, *statements: str) -> None:
 
     with psycopg.connect(driver_url(url), autocommit=True) as connection:
         for statement in statements:
-            connection.execute(statement)  # type: ignore[call-overload]  # our own text
+            connection.execute(statement)
 
 
 _OWN = """

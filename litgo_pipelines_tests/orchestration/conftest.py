@@ -26,13 +26,13 @@ NEWEST = "2026-03-09"
 @pytest.fixture(scope="session")
 def _marketplace(databases: Databases, _migrated: str) -> str:
     databases.create("marketplace_template", _migrated)
-    live(databases.server.url("marketplace_template"), AS_OF, lawyers=140, days=34.0, seed=11)
+    live(databases.server.url("marketplace_template"), AS_OF, lawyers=160, days=40.0, seed=2)
     return "marketplace_template"
 
 
 @pytest.fixture
 def marketplace_url(databases: Databases, _marketplace: str) -> Iterator[str]:
-    """The URL of a clone of a simulated marketplace of 140 lawyers that lived until AS_OF."""
+    """The URL of a clone of a simulated marketplace of 160 lawyers that lived until AS_OF."""
     with databases.fresh(_marketplace) as name:
         yield databases.server.url(name)
 

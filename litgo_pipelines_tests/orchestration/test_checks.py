@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from litgo_pipelines.orchestration.checks import CHECKS, candidate_passed_the_gate, snapshot_is_complete
-from litgo_pipelines.rollout.steps import CandidateRef, EvaluationRef, TrainingSetRef
+from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, TrainingSetRef
 
 if TYPE_CHECKING:
     from litgo_pipelines.rollout.gate import Verdict

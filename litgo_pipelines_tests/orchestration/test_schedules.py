@@ -52,9 +52,7 @@ def _run(instance: dg.DagsterInstance, day: str, status: dg.DagsterRunStatus) ->
 
     location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="litgo_pipelines.definitions"))
     origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), CALCULATE_EQUITY_METRICS)
-    create_run_for_test(
-        instance, CALCULATE_EQUITY_METRICS, status=status, tags={"dagster/partition": day}, remote_job_origin=origin
-    )
+    create_run_for_test(instance, CALCULATE_EQUITY_METRICS, status=status, tags={"dagster/partition": day}, remote_job_origin=origin)
 
 
 def test_the_first_night_asks_for_the_day_that_just_ended(dagster_instance: dg.DagsterInstance) -> None:
