@@ -22,7 +22,8 @@ _CONNECT_SECONDS = 5
 _FEATURES = ", ".join(f"m.{name}" for name in FEATURE_COLUMNS)
 
 # Binary COPY takes no bound parameters, so the moment travels as a setting of the transaction. Ids leave as 16 bytes; of a
-# request only a 64-bit hash is needed, to tell the groups apart.
+# request only a 64-bit hash is needed, to tell the groups apart. The outer join makes PostgreSQL work an outcome out before it
+# joins: once a row, and the hash table holds the answer in place of what it came from.
 _AS_OF = "(SELECT current_setting('litgo.as_of')::timestamptz)"
 _MATCHES = f"""
 WITH agreed AS NOT MATERIALIZED (
@@ -47,31 +48,33 @@ unsettled AS (
     FROM litgo.contracts k
     WHERE k.created_at > {_AS_OF}
         AND NOT EXISTS (SELECT FROM litgo.contracts e WHERE e.case_id = k.case_id AND e.created_at <= {_AS_OF})
-    UNION ALL
-    SELECT k.case_id FROM agreed k WHERE k.outcome = 'ongoing'
 ),
 settled AS (
     SELECT c.id, c.created_at, c.area, k.lawyer_id, k.outcome
     FROM litgo.cases c
     LEFT JOIN agreed k ON k.case_id = c.id
-    WHERE NOT EXISTS (SELECT FROM unsettled u WHERE u.case_id = c.id)
+    WHERE k.outcome IS DISTINCT FROM 'ongoing' AND NOT EXISTS (SELECT FROM unsettled u WHERE u.case_id = c.id)
+),
+broken AS (
+    SELECT DISTINCT k.case_id, k.lawyer_id
+    FROM litgo.contracts k
+    WHERE k.status = 'canceled' AND k.created_at <= {_AS_OF}
 ),
 answered AS (
     SELECT o.match_id, c.created_at, c.area,
         CASE WHEN c.lawyer_id = o.lawyer_id THEN CASE c.outcome WHEN 'won' THEN 3 WHEN 'lost' THEN 0 ELSE 2 END
-             WHEN (o.case_id, o.lawyer_id) IN (
-                SELECT k.case_id, k.lawyer_id FROM litgo.contracts k WHERE k.status = 'canceled' AND k.created_at <= {_AS_OF}
-             ) THEN 2
+             WHEN b.case_id IS NOT NULL THEN 2
              WHEN o.status = 'declined' AND o.decline_reason IS DISTINCT FROM 'capacity' THEN 1
              WHEN o.status = 'interested' OR (o.status = 'closed' AND o.responded_at IS NOT NULL) THEN 2 END::smallint AS outcome
     FROM litgo.offers o
     JOIN settled c ON c.id = o.case_id
+    LEFT JOIN broken b ON b.case_id = o.case_id AND b.lawyer_id = o.lawyer_id
     WHERE o.sent_at <= {_AS_OF}
 )
 SELECT uuid_hash_extended(m.request_id, 0) AS request, uuid_send(m.case_id) AS case_id, uuid_send(m.lawyer_id) AS lawyer_id,
     a.created_at AS moment, 0::bigint AS seq, m.position, a.area, a.outcome, {_FEATURES}
 FROM litgo.case_matches m
-JOIN answered a ON a.match_id = m.id
+LEFT JOIN answered a ON a.match_id = m.id
 WHERE a.outcome IS NOT NULL
 UNION ALL
 SELECT uuid_hash_extended(m.case_id, CASE m.event WHEN 'match' THEN 1 ELSE 2 END), uuid_send(m.case_id), uuid_send(m.lawyer_id),

@@ -70,8 +70,8 @@ def make_lawyers(seed: int, count: int, start: datetime, end: datetime) -> Peopl
     years = np.minimum(rng.gamma(2.0, 4.5, count), 45).astype(int)
     firm = rng.choice(len(_FIRMS), count, p=[0.45, 0.3, 0.15, 0.1])
     success = _squash(0.6 * prestige + rng.normal(0, 0.6, count) + 0.2)
-    declares = rng.random(count) < 0.75
-    declared = np.clip(np.rint(rng.gamma(3.0, 3.5, count)), 1, 30).astype(int)
+    declares = rng.random(count) < 0.85
+    declared = np.clip(np.rint(rng.gamma(3.0, 3.2, count)), 1, 30).astype(int)
     supply = np.array([area.supply for area in AREAS])
     primary = rng.choice(len(AREAS), count, p=supply / supply.sum())
     extra = rng.choice([0, 1, 2], count, p=[0.35, 0.45, 0.2])

@@ -40,7 +40,7 @@ def test_a_job_runs_and_tells_what_it_did(litgo: Litgo, services: dict[str, str]
     engine = open_engine(database_url)
     with engine.begin() as connection:
         connection.exec_driver_sql(
-            "INSERT INTO litgo.lawyers (id, name, primary_area, created_at) VALUES (gen_random_uuid(), 'L', 'c', '2026-01-01')"
+            "INSERT INTO litgo.lawyers (id, name, primary_area, created_at) VALUES (gen_random_uuid(), 'L', 'civil', '2026-01-01')"
         )
     done = litgo("run", "calculate_equity_metrics", "--as-of", "2026-03-10T12:00:00-03:00", "--json", **services)
     assert done.returncode == 0, done.stderr

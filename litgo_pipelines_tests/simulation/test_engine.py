@@ -231,19 +231,30 @@ def test_clients_choose_first_positions_more_often(simulated_url: str) -> None:
     assert first > 1.2 * last
 
 
-def test_load_is_spread_more_evenly_once_the_rule_holds(simulated_url: str) -> None:
-    """Before, lawyers are offered cases by relevance alone; afterwards offers per capacity are more equal."""
-    engine = as_simulator(simulated_url)
-    offers = (
-        "SELECT count(o.id)::float / l.capacidade_mensal FROM litgo.lawyers l "
-        "LEFT JOIN litgo.offers o ON o.lawyer_id = l.id AND o.sent_at {} CAST(:since AS timestamptz) "
-        "WHERE l.created_at < :start GROUP BY l.id"
-    )
+def _ginis(url: str) -> dict[str, float]:
+    """Inequality of offers and of contracts over capacity among those who were there all the time."""
+    engine = as_simulator(url)
+    found = {}
     with engine.connect() as connection:
-        when = {"since": START + DAYS / 2 * DAY, "start": START}
-        before, after = (list(connection.execute(text(offers.format(sign)), when).scalars()) for sign in ("<", ">="))
+        for table in ("offers", "contracts"):
+            counted = (
+                f"SELECT count(x.id)::float / l.capacidade_mensal FROM litgo.lawyers l LEFT JOIN litgo.{table} x ON x.lawyer_id = l.id "
+                "WHERE l.available_from IS NULL GROUP BY l.id"
+            )
+            found[table] = gini(list(connection.execute(text(counted)).scalars()))
     engine.dispose()
-    assert gini(after) < gini(before) - 0.05
+    return found
+
+
+def test_the_rule_spreads_load_more_evenly_than_relevance_alone(databases: Databases, _migrated: str) -> None:
+    """The same lawyers and the same demand, with and without the rule: offers and contracts per capacity are more equal with it."""
+    spread = {}
+    for before in (1.0, 0.0):
+        with databases.fresh(_migrated) as name:
+            live(databases.server.url(name), before=before, lawyers=60)
+            spread[before] = _ginis(databases.server.url(name))
+    assert spread[0.0]["offers"] < spread[1.0]["offers"] - 0.02
+    assert spread[0.0]["contracts"] < spread[1.0]["contracts"] - 0.02
 
 
 def _read(engine: Engine, at: datetime) -> Market:
