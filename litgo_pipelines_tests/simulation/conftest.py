@@ -101,3 +101,10 @@ def simulated_url(databases: Databases, _lived: str) -> Iterator[str]:
     """The URL of a clone of the simulated marketplace; whoever writes gets it alone."""
     with databases.fresh(_lived) as name:
         yield databases.server.url(name)
+
+
+@pytest.fixture
+def another_url(databases: Databases, _migrated: str) -> Iterator[str]:
+    """The URL of a second fresh, migrated database."""
+    with databases.fresh(_migrated) as name:
+        yield databases.server.url(name)

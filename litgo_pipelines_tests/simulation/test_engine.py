@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +19,6 @@ from litgo_pipelines.marketplace.database import APP_ROLE, open_engine
 from litgo_pipelines.simulation import engine as engine_module
 from litgo_pipelines.simulation.engine import TOP_N, NotSimulated, Progress, simulate, stretches
 from litgo_pipelines_tests.simulation.conftest import AS_OF, DAYS, LAWYERS, as_simulator, conduct, count, digests, live, plan
-
-if TYPE_CHECKING:
-    from litgo_pipelines_tests.conftest import Databases
 
 START = AS_OF - timedelta(days=DAYS)
 DAY = timedelta(days=1)
@@ -246,15 +243,13 @@ def _ginis(url: str) -> dict[str, float]:
     return found
 
 
-def test_the_rule_spreads_load_more_evenly_than_relevance_alone(databases: Databases, _migrated: str) -> None:
+def test_the_rule_spreads_load_more_evenly_than_relevance_alone(database_url: str, another_url: str) -> None:
     """The same lawyers and the same demand, with and without the rule: offers and contracts per capacity are more equal with it."""
-    spread = {}
-    for before in (1.0, 0.0):
-        with databases.fresh(_migrated) as name:
-            live(databases.server.url(name), before=before, lawyers=60)
-            spread[before] = _ginis(databases.server.url(name))
-    assert spread[0.0]["offers"] < spread[1.0]["offers"] - 0.02
-    assert spread[0.0]["contracts"] < spread[1.0]["contracts"] - 0.02
+    live(database_url, before=1.0, lawyers=60)
+    live(another_url, before=0.0, lawyers=60)
+    alone, ruled = _ginis(database_url), _ginis(another_url)
+    assert ruled["offers"] < alone["offers"] - 0.02
+    assert ruled["contracts"] < alone["contracts"] - 0.02
 
 
 def _read(engine: Engine, at: datetime) -> Market:
@@ -299,7 +294,7 @@ def test_a_marketplace_of_one_lawyer_lives(database_url: str) -> None:
     assert live(database_url, lawyers=1, days=2.0).lawyers == 1
 
 
-def test_files_are_none_of_its_business(simulated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, databases: Databases) -> None:
+def test_files_are_none_of_its_business(simulated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulator writes to its database alone."""
     monkeypatch.chdir(tmp_path)
     live(simulated_url, AS_OF + DAY)
