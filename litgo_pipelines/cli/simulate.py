@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from litgo_pipelines.cli.run import AsOf
-from litgo_pipelines.settings import Settings, get_settings
+from litgo_pipelines.settings import LitgoError, Settings, get_settings
 
 if TYPE_CHECKING:
     from litgo_pipelines.marketplace.database import Services
@@ -37,6 +37,8 @@ def simulate(
     from litgo_pipelines.marketplace.database import services_for
     from litgo_pipelines.simulation.engine import Plan
 
+    if as_of is not None and as_of > datetime.now(UTC):
+        raise LitgoError(f"--as-of {as_of.isoformat()} lies in the future")
     settings = get_settings()
     services = services_for(settings)
     with progress_bar("simulating") as show:

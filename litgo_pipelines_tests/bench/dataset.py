@@ -99,7 +99,7 @@ def run(bench: Bench) -> Iterator[Measured]:
         "start": _START,
         "end": _END,
     }
-    sources = (("live_tables", "case_matches, offers, contracts and reviews", _LIVE), ("history", "match_history", _HISTORY))
+    sources = (("live", "case_matches, offers, contracts and reviews", _LIVE), ("history", "match_history", _HISTORY))
     for source, told, statements in sources:
         with bench.database(f"bench_{source}") as url:
             fill(url, statements, parameters, bench.tell)
@@ -121,7 +121,7 @@ def _measured(bench: Bench, url: str, source: str, told: str, rows: int) -> Iter
     what = f"PostgreSQL to Dataset, {rows:,} x {COLUMNS} from {told}"
     against = "the same rows from parquet to the same Dataset"
     yield Measured(
-        f"dataset_from_{source}",
+        f"dataset_{source}",
         what,
         against,
         tuple(one["seconds"] for one in ours),
@@ -130,7 +130,7 @@ def _measured(bench: Bench, url: str, source: str, told: str, rows: int) -> Iter
         note="reading and grouping included; libraries are loaded before the clock starts",
     )
     yield Measured(
-        f"dataset_from_{source}_memory",
+        f"dataset_{source}_memory",
         f"{what}: peak memory on top of the loaded libraries",
         against,
         tuple(one["megabytes"] for one in ours),

@@ -72,7 +72,7 @@ _COLUMNS = "lawyer_id, cases_30d, capacidade_mensal, utilisation, area, capacity
 _BARE_TABLES = (
     "CREATE SCHEMA bare",
     "CREATE TABLE bare.snapshots (LIKE litgo.equity_snapshots INCLUDING ALL)",
-    f"CREATE TABLE bare.ready AS SELECT {_COLUMNS} FROM litgo.equity_snapshots WHERE as_of = :as_of",
+    f"CREATE TABLE bare.ready AS SELECT {_COLUMNS} FROM litgo.equity_snapshots WHERE as_of = :as_of ORDER BY md5(lawyer_id::text)",
     f"INSERT INTO bare.snapshots (as_of, {_COLUMNS}) SELECT :as_of, {_COLUMNS} FROM bare.ready",
 )
 _BARE_INSERT = f"INSERT INTO bare.snapshots (as_of, {_COLUMNS}) SELECT :as_of, {_COLUMNS} FROM bare.ready"
@@ -125,7 +125,7 @@ def _ours(engine: Engine, as_of: datetime) -> int:
 
 
 def _prepare_bare(engine: Engine) -> None:
-    """A table like the snapshots' with as many rows as that, and rows to insert that are ready."""
+    """A table like the snapshots', and rows to insert that are ready, in no order, as an aggregate gives them."""
     from sqlalchemy import text
 
     with engine.begin() as connection:
@@ -189,7 +189,7 @@ def _lawyer_by_lawyer(engine: Engine, lawyers: int, ours: tuple[float, ...]) -> 
     merely = seconds(lambda: _count(engine, ids)) * share
     both = seconds(lambda: _count_and_update(engine, ids)) * share
     return Measured(
-        "equity_against_query_a_lawyer",
+        "equity_lawyer_by_lawyer",
         "equity run in which no lawyer changes",
         "for each lawyer an indexed count and an update, each a transaction of its own",
         ours,

@@ -12,11 +12,11 @@ from litgo_pipelines.settings import PROJECT_FOLDER
 NAMES = {
     "equity_unchanged_night",
     "equity_next_day",
-    "equity_against_query_a_lawyer",
-    "dataset_from_live_tables",
-    "dataset_from_live_tables_memory",
-    "dataset_from_history",
-    "dataset_from_history_memory",
+    "equity_lawyer_by_lawyer",
+    "dataset_live",
+    "dataset_live_memory",
+    "dataset_history",
+    "dataset_history_memory",
     "code_location_import",
     "register_model",
 }
