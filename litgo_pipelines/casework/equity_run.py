@@ -24,7 +24,8 @@ _MOST_ATTEMPTS = 4
 
 # LEFT JOINs from lawyers, so that whoever falls to zero is among them. Contracts and offers are counted in one pass over both.
 # What differs is told while the figures are made (OFFSET 0 keeps them from being computed twice), so that a quiet night joins
-# lawyers once. Whether somebody is new is counted anew for those alone who were new on the run before and received offers since.
+# lawyers once. Older offers are looked up for those alone who have none in the window and none noted. Whether somebody is new is
+# counted anew for those alone who were new on the run before and received offers since.
 _STATEMENT = f"""
 WITH facts AS (
     SELECT lawyer_id, count(*) - count(sent_at) AS cases, max(sent_at) AS last_at
@@ -51,7 +52,8 @@ WITH facts AS (
     FROM (
         SELECT l.id, l.status = 'active' AS active, l.primary_area AS area, COALESCE(facts.cases, 0)::int AS cases,
                ({capacity_sql("l")})::int AS capacity,
-               GREATEST(CASE WHEN l.last_offered_at <= :as_of THEN l.last_offered_at END, facts.last_at) AS last_at,
+               COALESCE(GREATEST(CASE WHEN l.last_offered_at <= :as_of THEN l.last_offered_at END, facts.last_at),
+                        (SELECT max(o.sent_at) FROM litgo.offers o WHERE o.lawyer_id = l.id AND o.sent_at <= :as_of)) AS last_at,
                facts.last_at AS lately_at,
                l.primary_area = ANY((SELECT areas FROM demand)::text[]) OR l.specialties && (SELECT areas FROM demand) AS eligible,
                l.cases_30d AS noted_cases, l.capacidade_mensal AS noted_capacity, l.last_offered_at AS noted_at

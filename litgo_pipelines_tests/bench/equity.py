@@ -82,6 +82,12 @@ SELECT count(*) FROM litgo.contracts
 WHERE lawyer_id = :lawyer AND created_at > CAST(:as_of AS timestamptz) - interval '30 days' AND created_at <= :as_of
   AND status <> 'canceled'
 """
+_LATEST_ONE = "SELECT max(sent_at) FROM litgo.offers WHERE lawyer_id = :lawyer AND sent_at <= :as_of"
+_SNAPSHOT_ONE = f"""
+INSERT INTO bare.snapshots (as_of, {_COLUMNS})
+SELECT :night, id, :cases, capacidade_mensal, :cases ::real / capacidade_mensal, primary_area, '1-10', true, true, :latest
+FROM litgo.lawyers WHERE id = :lawyer
+"""
 _UPDATE_ONE = "UPDATE litgo.lawyers SET cases_30d = :cases, updated_at = now() WHERE id = :lawyer"
 
 
@@ -183,17 +189,17 @@ class _Rounds:
 
 
 def _lawyer_by_lawyer(engine: Engine, lawyers: int, ours: tuple[float, ...]) -> Measured:
-    """Asking for each lawyer alone over the product's index: counted and updated as a REST client would, or merely counted."""
+    """The same figures lawyer by lawyer over the product's indexes, the way a client of a REST interface gets and puts them."""
     ids = _sampled(engine, min(SAMPLE, lawyers))
     share = lawyers / len(ids)
     merely = seconds(lambda: _count(engine, ids)) * share
-    both = seconds(lambda: _count_and_update(engine, ids)) * share
+    same = seconds(lambda: _one_by_one(engine, ids)) * share
     return Measured(
         "equity_lawyer_by_lawyer",
         "equity run in which no lawyer changes",
-        "for each lawyer an indexed count and an update, each a transaction of its own",
+        "for each lawyer a count, the latest offer, an update and a snapshot row, each a transaction of its own",
         ours,
-        (both,),
+        (same,),
         Target("ratio", 150, least=True),
         faster=True,
         note=f"{len(ids):,} lawyers measured, scaled to {lawyers:,}; over a local socket, without a network. "
@@ -209,16 +215,20 @@ def _sampled(engine: Engine, sample: int) -> list[object]:
         return list(connection.execute(statement, {"n": sample}).scalars())
 
 
-def _count_and_update(engine: Engine, ids: list[object]) -> None:
-    """A count and an update a lawyer, each a transaction of its own."""
+def _one_by_one(engine: Engine, ids: list[object]) -> None:
+    """What a run does, four statements a lawyer."""
     from sqlalchemy import text
 
-    count, update = text(_COUNT_ONE), text(_UPDATE_ONE)
+    statements = [text(one) for one in (_COUNT_ONE, _LATEST_ONE, _UPDATE_ONE, _SNAPSHOT_ONE)]
+    # A night of its own, so that the rows are new ones.
+    night = FIRST_NIGHT - timedelta(days=400)
     for one in ids:
-        with engine.begin() as connection:
-            cases = connection.execute(count, {"lawyer": one, "as_of": FIRST_NIGHT}).scalar_one()
-        with engine.begin() as connection:
-            connection.execute(update, {"lawyer": one, "cases": cases})
+        found: dict[str, object] = {"lawyer": one, "as_of": FIRST_NIGHT, "night": night}
+        for name, statement in zip(("cases", "latest", None, None), statements, strict=True):
+            with engine.begin() as connection:
+                result = connection.execute(statement, found)
+                if name is not None:
+                    found[name] = result.scalar_one()
 
 
 def _count(engine: Engine, ids: list[object]) -> None:
