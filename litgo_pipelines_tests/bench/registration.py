@@ -37,7 +37,7 @@ def run(bench: Bench) -> Iterator[Measured]:
         tracking, registry = Tracking(uri, artifacts), Registry(uri, bench.home / "models")
         ours, baseline = [], []
         rounds = 1 if bench.small else BASELINE_ROUNDS
-        with _default_mlflow(uri):
+        with _default_mlflow(uri, artifacts):
             for number in range(rounds + 1):
                 bench.tell(f"registering: round {number} of {rounds}")
                 baseline.append(seconds(lambda: _by_default(booster)))
@@ -83,7 +83,7 @@ def _initialise(uri: str, artifacts: str) -> None:
 
 
 @contextmanager
-def _default_mlflow(uri: str) -> Iterator[None]:
+def _default_mlflow(uri: str, artifacts: str) -> Iterator[None]:
     """MLflow's process-wide state pointed at the scratch database and put back; its progress is not ours to show."""
     import mlflow
 
@@ -92,7 +92,9 @@ def _default_mlflow(uri: str) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment("bench-default")
+    # MLflow would keep the artifacts in the folder it is called from.
+    experiment = mlflow.create_experiment("bench-default", artifact_location=f"{artifacts}/default")
+    mlflow.set_experiment(experiment_id=experiment)
     try:
         yield
     finally:
