@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSettings
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 
@@ -26,7 +27,7 @@ class SettingsError(LitgoError, ValueError):
 class Settings(BaseSettings):
     """The settings of one process. Field names are the lower-case environment variables."""
 
-    model_config = SettingsConfigDict(env_file=None, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_file=None, extra="ignore", populate_by_name=True, env_ignore_empty=True, allow_inf_nan=False)
 
     litgo_home: Path = Field(
         PROJECT_FOLDER / ".litgo",
@@ -55,7 +56,7 @@ class Settings(BaseSettings):
         default={"lost": 0, "declined": 1, "accepted": 2, "won": 3},
         description="Relevance label of each outcome, as JSON (whole numbers, 0..30).",
     )
-    litgo_held_out_share: float = Field(0.2, gt=0, lt=0.9, description="Share of the newest cases held out of training for evaluation.")
+    litgo_held_out_share: float = Field(0.2, gt=0, le=0.5, description="Share of the newest cases held out of training for evaluation.")
     litgo_outcome_embargo_days: float = Field(
         7.0, ge=0, description="Days before the held-out cases that training leaves out, so that no outcome leaks."
     )
@@ -137,6 +138,9 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         faults = "; ".join(f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
         raise SettingsError(f"cannot use the environment: {faults}") from None
+    except UnreadableSettings as error:
+        # Its cause says what is wrong with the JSON; the message says of which field.
+        raise SettingsError(f"cannot use the environment: {error}: {error.__cause__}") from None
 
 
 @lru_cache(maxsize=1)

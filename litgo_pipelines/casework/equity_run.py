@@ -65,7 +65,7 @@ WITH facts AS (
 ), changed AS (
     UPDATE litgo.lawyers l
     SET cases_30d = f.cases, capacidade_mensal = f.capacity, last_offered_at = GREATEST(l.last_offered_at, f.last_at),
-        equity_updated_at = :as_of, updated_at = now()
+        equity_updated_at = :as_of, updated_at = :as_of
     FROM figures f
     WHERE :newest AND f.differs AND l.id = f.id
     RETURNING 1

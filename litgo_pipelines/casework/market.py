@@ -51,10 +51,12 @@ ORDER BY recent.lawyer_id, recent.case_id
 """
 _TEXTS_AT_ONCE = 4096
 
-# The nightly count holds as of the newest snapshot; contracts made since are added, so that a day's signings count at once.
+# The nightly count holds as of the newest snapshot; contracts made since are added, so that a day's signings count at once. After nights
+# without a run the window is counted anew.
 _LOADS = """
 WITH base AS (
-    SELECT max(as_of) AS counted_until FROM litgo.equity_snapshots
+    SELECT CASE WHEN max(as_of) > CAST(:as_of AS timestamptz) - interval '2 days' THEN max(as_of) END AS counted_until
+    FROM litgo.equity_snapshots
 ), signed AS (
     SELECT c.lawyer_id, count(*) AS contracts
     FROM litgo.contracts c
@@ -67,6 +69,7 @@ WITH base AS (
     FROM litgo.offers o
     WHERE o.status IN ('pending', 'interested') AND (o.status = 'interested' OR o.expires_at > :as_of)
       AND (CAST(:ids AS uuid[]) IS NULL OR o.lawyer_id = ANY(:ids))
+      AND EXISTS (SELECT FROM litgo.cases k WHERE k.id = o.case_id AND k.status = 'open')
       AND NOT EXISTS (SELECT FROM litgo.contracts c WHERE c.case_id = o.case_id AND c.status <> 'canceled')
     GROUP BY o.lawyer_id
 )

@@ -79,6 +79,8 @@ def demo(
     """
     from rich.console import Console
 
+    if report is not None and not report.absolute().parent.is_dir():
+        raise LitgoError(f"--report {report}: there is no folder {report.absolute().parent}")
     console = Console()
     # The page tells what happened; log lines in between would only tear it apart.
     logging.getLogger("litgo_pipelines").setLevel(logging.WARNING)
@@ -135,13 +137,13 @@ def _job(console: Console, name: str, as_of: datetime | None) -> Launched:
 def _against_truth(
     engine: Engine, settings: Settings, services: Services, training: Launched, now: datetime
 ) -> tuple[str | None, dict[str, float]]:
-    """The champion's version, and NDCG@5 of hand weights, champion and this run's candidate; those that exist."""
+    """The champion's version, and NDCG@5 of hand weights, feature G alone, champion and this run's candidate; those that exist."""
     from litgo_pipelines.ranking.ranker import HandWeights, Ranker
     from litgo_pipelines.rollout.registry import Registry
-    from litgo_pipelines.simulation.evaluate import hidden_ndcg
+    from litgo_pipelines.simulation.evaluate import FeatureAlone, hidden_ndcg
 
     registry = Registry(services.mlflow, settings.litgo_home / "models")
-    rankers: dict[str, Ranker] = {"hand_weights": HandWeights()}
+    rankers: dict[str, Ranker] = {"hand_weights": HandWeights(), "proximity_alone": FeatureAlone("g")}
     champion = registry.champion()
     if champion is not None:
         rankers["champion"] = registry.load(champion)
@@ -261,7 +263,7 @@ def _tell(console: Console, found: Report, settings: Settings) -> None:
     )
     console.print(facts, "")
     quality = Table("ranker", "hidden truth", "held-out outcomes", title="NDCG@5", title_justify="left")
-    for name in ("hand_weights", "champion", "candidate"):
+    for name in ("hand_weights", "proximity_alone", "champion", "candidate"):
         quality.add_row(name.replace("_", " "), _number(found.ndcg_hidden.get(name)), _number(found.ndcg_held_out.get(name)))
     console.print(quality, f"The gate said: {found.verdict}.\n")
     offers = Table(

@@ -40,7 +40,7 @@ def import_history(
     ```json
     {"event": "match", "case_id": "C-1", "lawyer_id": "L-7", "features": {"A": 1,
     "S": 0.8, "T": 0.6, "G": 0.9, "Q": 0.7, "U": 0.5, "R": 0.8}, "label": "won",
-    "timestamp": "2025-03-01T12:00:00Z", "position": 1, "area": "Trabalhista"}
+    "timestamp": "2025-03-01T12:00:00Z", "position": 1, "area": "trabalhista"}
     ```
 
     all of it on one line. `event` is match or recommend; `C` (a feature), `timestamp`, `position` and `area` may be absent.

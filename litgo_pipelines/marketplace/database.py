@@ -26,7 +26,41 @@ LEAST_SERVER_VERSION = 16
 # Product code gives up rights it does not need; a cluster whose owner may not create roles keeps its own user.
 _TAKE_ROLE = """
 SELECT set_config('role', %(role)s, false)
-WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s AND pg_has_role(current_user, oid, 'member'))
+WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s AND pg_has_role(current_user, oid, 'member')
+                AND has_schema_privilege(oid, (SELECT oid FROM pg_namespace WHERE nspname = 'litgo'), 'USAGE'))
+"""
+
+# Roles belong to the cluster: another database may have made them, or an administrator; who may not make or take them goes on
+# without. Repeated on every upgrade, because what this user may do can have changed.
+_GRANT_ROLES = """
+DO $$
+DECLARE wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY['litgo_app', 'litgo_simulator'] LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+            END IF;
+            IF NOT pg_has_role(current_user, wanted, 'member') THEN
+                EXECUTE format('GRANT %I TO current_user', wanted);
+            END IF;
+        EXCEPTION WHEN insufficient_privilege OR duplicate_object OR unique_violation THEN NULL;
+        END;
+        CONTINUE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted);
+        EXECUTE format('GRANT USAGE ON SCHEMA litgo TO %I', wanted);
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA litgo TO %I', wanted);
+        EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA litgo TO %I', wanted);
+        EXECUTE format('REVOKE INSERT, UPDATE, DELETE ON litgo.alembic_version FROM %I', wanted);
+    END LOOP;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'litgo_app') THEN
+        REVOKE ALL ON litgo.simulation_truth FROM litgo_app;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'litgo_simulator' AND pg_has_role(current_user, oid, 'member')) THEN
+        GRANT CREATE ON SCHEMA litgo TO litgo_simulator;
+        ALTER TABLE litgo.simulation_truth OWNER TO litgo_simulator;
+        REVOKE CREATE ON SCHEMA litgo FROM litgo_simulator;
+    END IF;
+END $$
 """
 
 
@@ -182,6 +216,25 @@ def _require_server(connection: Connection) -> None:
         raise DatabaseError("the server lacks the extension pgvector: install it there (package postgresql-NN-pgvector) and try again")
 
 
+def _install_vector(connection: Connection) -> None:
+    from sqlalchemy import text
+
+    if connection.execute(text("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector')")).scalar_one():
+        return
+    allowed = connection.execute(
+        text(
+            "SELECT bool_or(trusted AND has_database_privilege(current_database(), 'CREATE')) OR bool_or(NOT superuser) "
+            "OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) "
+            "FROM pg_available_extension_versions WHERE name = 'vector'"
+        )
+    ).scalar_one()
+    if not allowed:
+        raise DatabaseError(
+            "this user may not install pgvector: let an administrator run `CREATE EXTENSION vector` in this database, then try again"
+        )
+    connection.execute(text(f"CREATE EXTENSION vector SCHEMA {SCHEMA}"))
+
+
 def schema_status(url: str) -> SchemaStatus:
     """Compare the database with this code.
 
@@ -243,8 +296,8 @@ def require_role(url: str, role: Role) -> None:
         engine.dispose()
     if found != role:
         raise DatabaseError(
-            f"{found} cannot act as the role {role}: give it CREATEROLE before the first `litgo db upgrade`, "
-            f"or let an administrator create {role} and grant it"
+            f"{found} cannot act as the role {role}: let an administrator create {role} and grant it, or give {found} CREATEROLE; "
+            "then run `litgo db upgrade`"
         )
 
 
@@ -270,6 +323,8 @@ def upgrade(url: str) -> SchemaStatus:
                 config = _alembic_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+                _install_vector(connection)
+            connection.execute(text(_GRANT_ROLES))
             return _status(connection)
     except SQLAlchemyError as error:
         raise DatabaseError(f"cannot use the database: {_described(error)}") from error

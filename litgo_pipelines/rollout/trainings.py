@@ -36,8 +36,7 @@ def record_training(engine: Engine, training: Training, *, at: datetime) -> None
 
 
 def reviews_at_last_training(connection: Connection) -> int:
-    """How many reviews the latest completed training had seen; 0 before the first."""
-    from sqlalchemy import select
+    """The most reviews that a completed training had seen; 0 before the first. One that looked at the past takes none back."""
+    from sqlalchemy import func, select
 
-    latest = select(tables.trainings.c.reviews_seen).order_by(tables.trainings.c.finished_at.desc()).limit(1)
-    return int(connection.execute(latest).scalar() or 0)
+    return int(connection.execute(select(func.max(tables.trainings.c.reviews_seen))).scalar() or 0)

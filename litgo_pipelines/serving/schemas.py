@@ -42,7 +42,7 @@ class InlineCase(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: UUID | None = Field(None, description="The case's id. Sent again with the same content it means the same case.")
-    area: Name = Field(description="Area of law, as lawyers name theirs.", examples=["Trabalhista"])
+    area: Name = Field(description="Area of law, as lawyers name theirs.", examples=["trabalhista"])
     subarea: Name | None = Field(None, description="Part of the area.", examples=["Rescisão"])
     urgency_h: Annotated[int, Field(strict=True, ge=1, le=MOST_URGENCY_H)] = Field(
         description="Hours within which the client needs an answer.", examples=[48]
@@ -79,7 +79,7 @@ class MatchRequest(BaseModel):
                 {"case_id": EXAMPLE_CASE, "top_n": 5, "create_offers": True},
                 {
                     "case": {
-                        "area": "Trabalhista",
+                        "area": "trabalhista",
                         "urgency_h": 48,
                         "summary": "Fui demitido sem justa causa.",
                         "lat": -23.55,

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litgo_pipelines.observability.logs import get_logger
@@ -81,16 +82,16 @@ def serve(settings: Settings, host: str, port: int) -> None:
         ensure_schema(settings, services.database)
         engine = serving_engine(services.database)
         try:
-            run(engine, _registry(services.mlflow), settings, listener)
+            run(engine, _registry(services.mlflow, settings.litgo_home / "models"), settings, listener)
         finally:
             engine.dispose()
 
 
-def _registry(uri: str) -> Callable[[], ModelSource]:
+def _registry(uri: str, cache: Path) -> Callable[[], ModelSource]:
     def open_registry() -> ModelSource:
         from litgo_pipelines.rollout.registry import Registry
 
-        return Registry(uri)
+        return Registry(uri, cache)
 
     return open_registry
 

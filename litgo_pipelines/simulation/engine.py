@@ -34,6 +34,10 @@ TOP_N = 8
 _SHORTEST = timedelta(minutes=1)
 
 
+class AlreadyLived(LitgoError):
+    """The marketplace is past the moment that was asked for; time does not run back."""
+
+
 class NotSimulated(LitgoError):
     """The database holds rows that the simulator did not make."""
 
@@ -102,6 +106,7 @@ def simulate(
 
     Raises:
         NotSimulated: the database holds rows that the simulator did not make; nothing is written.
+        AlreadyLived: `as_of` lies before the moment up to which an existing marketplace has lived.
         ValueError: a plan that makes no sense.
     """
     if plan.lawyers < 1 or plan.days <= 0 or not 0 < plan.utilisation < 2 or not 0 <= plan.before <= 1:
@@ -110,6 +115,8 @@ def simulate(
         origin = read_origin(connection)
         if origin is None:
             origin = _found(connection, plan, as_of)
+    if as_of < origin.simulated_until:
+        raise AlreadyLived(f"the marketplace has lived until {origin.simulated_until.isoformat()}: {as_of.isoformat()} lies before that")
     needs = subarea_needs(origin.seed)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         market = read_market(connection, origin.simulated_until)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from litgo_pipelines.casework.market import read_market
 from litgo_pipelines.casework.matching import score_candidates
 from litgo_pipelines.casework.replay import recent_cases
+from litgo_pipelines.marketplace.names import FEATURES
 from litgo_pipelines.ranking.features import PRIMARY_AREA_MATCH, distance_km
 from litgo_pipelines.ranking.ranker import Ranker
 from litgo_pipelines.simulation import truth
@@ -18,6 +21,26 @@ from litgo_pipelines.simulation.fate import lawyer_traits
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+
+@dataclass(frozen=True)
+class FeatureAlone:
+    """Ranks by one feature and nothing else: what a ranker's gain has to be seen against."""
+
+    feature: str
+
+    @property
+    def version(self) -> str:
+        """The feature's name."""
+        return self.feature
+
+    def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The feature, .5 where it is unknown. Shape (n, 8) to (n,)."""
+        return np.nan_to_num(features[:, FEATURES.index(self.feature)].astype(np.float64), nan=0.5)
+
+    def acceptance(self, features: NDArray[np.float32], raw: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002 (the protocol's shape)
+        """The feature itself. Shape (n,)."""
+        return raw
 
 
 def hidden_ndcg(engine: Engine, rankers: Mapping[str, Ranker], as_of: datetime, *, cases: int = 400, k: int = 5) -> dict[str, float]:
@@ -50,7 +73,12 @@ def hidden_ndcg(engine: Engine, rankers: Mapping[str, Ranker], as_of: datetime, 
             if len(candidates.members) < 2 or case.id not in needs:
                 continue
             members = candidates.members
-            kilometres = distance_km(market.profiles.lat[members], market.profiles.lng[members], case.lat or np.nan, case.lng or np.nan)
+            kilometres = distance_km(
+                market.profiles.lat[members],
+                market.profiles.lng[members],
+                np.nan if case.lat is None else case.lat,
+                np.nan if case.lng is None else case.lng,
+            )
             near = np.nan_to_num(np.clip(1 - kilometres / case.radius_km, 0, 1))
             primary = (candidates.features[:, 0] == PRIMARY_AREA_MATCH).astype(np.float64)
             in_time = np.clip(1 - market.profiles.response_h[members] / case.urgency_h, 0, 1)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from litgo_pipelines.cli.simulate import progress_bar, simulate_until
+from litgo_pipelines.cli.simulate import progress_bar, simulate, simulate_until
 from litgo_pipelines.marketplace.database import DatabaseError, Services, open_engine, upgrade
-from litgo_pipelines.settings import load_settings
+from litgo_pipelines.settings import LitgoError, load_settings
 from litgo_pipelines.simulation.engine import Plan, Progress
 
 Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -104,3 +104,9 @@ def test_progress_is_shown_on_the_side(capsys: pytest.CaptureFixture[str]) -> No
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "1,234 cases" in shown.err
+
+
+def test_the_future_is_not_simulated() -> None:
+    """One line, before anything is started."""
+    with pytest.raises(LitgoError, match="future"):
+        simulate(lawyers=10, days=1, seed=1, utilisation=0.6, as_of=datetime(2999, 1, 1, tzinfo=UTC), as_json=False)

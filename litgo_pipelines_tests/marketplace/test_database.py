@@ -207,3 +207,24 @@ def test_the_simulators_role_is_there_where_roles_could_be_made(database_url: st
     """Nothing is refused."""
     database.require_role(database_url, SIMULATOR_ROLE)
     database.require_role(database_url, APP_ROLE)
+
+
+def test_roles_granted_later_are_taken_up_by_the_next_upgrade(humble_url: str, empty_database_url: str) -> None:
+    """An administrator grants them; one more upgrade, and product code acts under its role and cannot read the hidden truth."""
+    database.upgrade(humble_url)
+    user = make_url(humble_url).username
+    _execute(empty_database_url, f"GRANT {APP_ROLE}, {SIMULATOR_ROLE} TO {user}")
+    database.upgrade(humble_url)
+    database.require_role(humble_url, SIMULATOR_ROLE)
+    assert _execute(humble_url, "SELECT current_user", APP_ROLE) == APP_ROLE
+    assert _execute(humble_url, "SELECT count(*) FROM litgo.lawyers", APP_ROLE) == 0
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        _execute(humble_url, "SELECT count(*) FROM litgo.simulation_truth", APP_ROLE)
+
+
+def test_pgvector_that_this_user_may_not_install_is_said_in_one_line(humble_url: str, empty_database_url: str) -> None:
+    """The message names the statement that an administrator has to run; nothing is left half done."""
+    _execute(empty_database_url, "DROP EXTENSION vector")
+    message = _told(lambda: database.upgrade(humble_url))
+    assert "CREATE EXTENSION vector" in message
+    assert database.schema_status(humble_url).current is None

@@ -17,7 +17,7 @@ from litgo_pipelines.casework.market import Market, read_market
 from litgo_pipelines.equity.inequality import gini
 from litgo_pipelines.marketplace.database import APP_ROLE, open_engine
 from litgo_pipelines.simulation import engine as engine_module
-from litgo_pipelines.simulation.engine import TOP_N, NotSimulated, Progress, simulate, stretches
+from litgo_pipelines.simulation.engine import TOP_N, AlreadyLived, NotSimulated, Progress, simulate, stretches
 from litgo_pipelines_tests.simulation.conftest import AS_OF, DAYS, LAWYERS, as_simulator, conduct, count, digests, live, plan
 
 START = AS_OF - timedelta(days=DAYS)
@@ -81,7 +81,7 @@ def test_a_day_that_breaks_off_leaves_nothing(simulated_url: str, database_url: 
 
 
 def test_a_second_run_lives_only_the_time_that_passed(simulated_url: str) -> None:
-    """It keeps its own lawyers and seed whatever is asked, and does nothing for no time."""
+    """It keeps its own lawyers and seed whatever is asked, does nothing for no time, and does not run back."""
     before = count(simulated_url, "SELECT max(created_at) FROM litgo.cases")
     progress = live(simulated_url, AS_OF + 2 * DAY, lawyers=5, seed=99, days=400.0)
     assert progress.days == pytest.approx(2)
@@ -93,7 +93,9 @@ def test_a_second_run_lives_only_the_time_that_passed(simulated_url: str) -> Non
     again = live(simulated_url, AS_OF + 2 * DAY)
     assert (again.days, again.cases) == (0, 0)
     assert digests(simulated_url) == after
-    assert live(simulated_url, AS_OF).cases == 0
+    with pytest.raises(AlreadyLived, match="lies before"):
+        live(simulated_url, AS_OF)
+    assert digests(simulated_url) == after
 
 
 def test_living_in_two_goes_that_meet_at_night_is_living_in_one(simulated_url: str, database_url: str) -> None:

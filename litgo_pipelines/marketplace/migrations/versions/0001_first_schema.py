@@ -1,4 +1,4 @@
-"""The first schema: facts, equity snapshots, training history, and the two roles that keep hidden truth hidden."""
+"""The first schema: facts, equity snapshots, training history."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,37 +9,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Roles belong to the cluster: another database may have made them, and the owner of this one may lack the right to.
-ROLES = """
-DO $$
-DECLARE wanted text;
-BEGIN
-    IF NOT (SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user) THEN
-        RETURN;
-    END IF;
-    FOREACH wanted IN ARRAY ARRAY['litgo_app', 'litgo_simulator'] LOOP
-        BEGIN
-            EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-        END;
-        EXECUTE format('GRANT %I TO current_user', wanted);
-        EXECUTE format('GRANT USAGE ON SCHEMA litgo TO %I', wanted);
-        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA litgo TO %I', wanted);
-        EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA litgo TO %I', wanted);
-        EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA litgo GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %I', wanted);
-        EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA litgo GRANT USAGE ON SEQUENCES TO %I', wanted);
-    END LOOP;
-    REVOKE INSERT, UPDATE, DELETE ON litgo.alembic_version FROM litgo_app, litgo_simulator;
-    REVOKE ALL ON litgo.simulation_truth FROM litgo_app;
-    GRANT CREATE ON SCHEMA litgo TO litgo_simulator;
-    ALTER TABLE litgo.simulation_truth OWNER TO litgo_simulator;
-    REVOKE CREATE ON SCHEMA litgo FROM litgo_simulator;
-END $$
-"""
-
 
 def upgrade() -> None:
-    op.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA litgo")
     op.create_table(
         "clients",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -391,7 +362,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_offers_lawyer_id_sent_at"), "offers", ["lawyer_id", "sent_at"], unique=False, schema="litgo")
     op.create_index(op.f("ix_offers_sent_at"), "offers", ["sent_at"], unique=False, schema="litgo", postgresql_include=["lawyer_id"])
-    op.execute(ROLES)
 
 
 def downgrade() -> None:
