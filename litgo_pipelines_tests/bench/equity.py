@@ -47,17 +47,11 @@ _FACTS = {
                date_trunc('minute', %(start)s + random() * (%(end)s - %(start)s))
         FROM generate_series(1, %(contracts)s) n
     """,
-    "offers": """
-        INSERT INTO litgo.offers (id, case_id, lawyer_id, status, sent_at, expires_at, responded_at)
-        SELECT gen_random_uuid(), c.id, md5('lawyer' || 1 + floor(%(lawyers)s * random() ^ 1.5)::int)::uuid, 'interested',
-               c.created_at, c.created_at + interval '1 day', c.created_at + interval '1 hour'
-        FROM litgo.cases c
-    """,
     "contracts": """
         INSERT INTO litgo.contracts (id, case_id, lawyer_id, client_id, status, created_at)
-        SELECT gen_random_uuid(), o.case_id, o.lawyer_id, md5('client1')::uuid,
-               CASE WHEN random() < .05 THEN 'canceled' ELSE 'active' END, o.sent_at + interval '2 hours'
-        FROM litgo.offers o
+        SELECT gen_random_uuid(), c.id, md5('lawyer' || 1 + floor(%(lawyers)s * random() ^ 1.5)::int)::uuid, md5('client1')::uuid,
+               CASE WHEN random() < .05 THEN 'canceled' ELSE 'active' END, c.created_at + interval '2 hours'
+        FROM litgo.cases c
     """,
 }
 
@@ -184,7 +178,7 @@ class _Rounds:
             tuple(self.ours),
             tuple(self._baseline),
             Target("ratio", most),
-            note=f"{least:,} to {largest:,} lawyers changed a night; one offer a contract is aggregated by our side alone",
+            note=f"{least:,} to {largest:,} lawyers changed a night",
         )
 
 
