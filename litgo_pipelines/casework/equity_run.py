@@ -25,7 +25,7 @@ _MOST_ATTEMPTS = 4
 # LEFT JOINs from lawyers, so that whoever falls to zero is among them. Contracts and offers are counted in one pass over both.
 # What differs is told while the figures are made (OFFSET 0 keeps them from being computed twice), so that a quiet night joins
 # lawyers once. Older offers are looked up for those alone who have none in the window and none noted. Whether somebody is new is
-# counted anew for those alone who were new on the run before and received offers since.
+# counted anew for those alone who were new on the run before and received offers since. Snapshot rows go in sorted, which suits their key.
 _STATEMENT = f"""
 WITH facts AS (
     SELECT lawyer_id, count(*) - count(sent_at) AS cases, max(sent_at) AS last_at
@@ -86,6 +86,7 @@ WITH facts AS (
     FROM figures f
     LEFT JOIN previous ON previous.lawyer_id = f.id
     WHERE f.active
+    ORDER BY f.id
 )
 SELECT count(*), (SELECT count(*) FROM changed), count(*) FILTER (WHERE active) FROM figures
 """
