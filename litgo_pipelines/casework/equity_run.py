@@ -169,24 +169,31 @@ def utilisation(connection: Connection, as_of: datetime) -> NDArray[np.float64]:
     return np.array(list(rows), dtype=np.float64)
 
 
+# That a lawyer is in a snapshot once is the key's to see to.
+_FAULTS = """
+WITH moments AS (
+    SELECT unnest(CAST(:moments AS timestamptz[])) AS as_of
+    UNION
+    SELECT max(as_of) FROM litgo.equity_snapshots WHERE CAST(:moments AS timestamptz[]) IS NULL
+), chosen AS (
+    SELECT s.* FROM litgo.equity_snapshots s JOIN moments USING (as_of)
+)
+SELECT count(*) FILTER (WHERE capacidade_mensal NOT BETWEEN 1 AND 30) AS capacity_out_of_range,
+       count(*) FILTER (WHERE cases_30d < 0) AS negative_load,
+       (SELECT count(*) FROM moments m JOIN litgo.lawyers l ON l.status = 'active' AND l.created_at <= m.as_of
+        WHERE EXISTS (SELECT FROM chosen c WHERE c.as_of = m.as_of)
+          AND NOT EXISTS (SELECT FROM chosen c WHERE c.as_of = m.as_of AND c.lawyer_id = l.id)) AS lawyers_missing,
+       CASE WHEN count(*) = 0 AND EXISTS (SELECT FROM litgo.lawyers WHERE status = 'active') THEN 1 ELSE 0 END AS empty_snapshot
+FROM chosen
+"""
+
+
 def snapshot_faults(connection: Connection, moments: list[datetime] | None) -> dict[str, int]:
-    """How many rows of snapshots cannot be right, by kind of fault.
+    """How much of the snapshots cannot be right, by kind of fault: rows, or lawyers active now who are missing from one.
 
     Args:
         moments: which snapshots to look at; None: the newest.
     """
     from sqlalchemy import text
 
-    row = connection.execute(
-        text(
-            "WITH chosen AS (SELECT * FROM litgo.equity_snapshots WHERE as_of = ANY(CAST(:moments AS timestamptz[])) "
-            "OR (CAST(:moments AS timestamptz[]) IS NULL AND as_of = (SELECT max(as_of) FROM litgo.equity_snapshots))) "
-            "SELECT count(*) FILTER (WHERE capacidade_mensal NOT BETWEEN 1 AND 30) AS capacity_out_of_range, "
-            "count(*) FILTER (WHERE cases_30d < 0) AS negative_load, "
-            "count(*) - count(DISTINCT (as_of, lawyer_id)) AS lawyers_twice, "
-            "CASE WHEN count(*) = 0 AND EXISTS (SELECT FROM litgo.lawyers WHERE status = 'active') THEN 1 ELSE 0 END AS empty_snapshot "
-            "FROM chosen"
-        ),
-        {"moments": moments},
-    ).one()
-    return dict(row._mapping)
+    return dict(connection.execute(text(_FAULTS), {"moments": moments}).one()._mapping)

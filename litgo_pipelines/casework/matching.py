@@ -171,14 +171,17 @@ class Decision:
 
     @property
     def request_id(self) -> UUID:
+        """The request that this answers."""
         return self.ask.request_id
 
     @property
     def case(self) -> Case:
+        """The case that lawyers were sought for."""
         return self.ask.case
 
     @property
     def model_version(self) -> str:
+        """What scored the candidates."""
         return self.ask.model_version
 
     @property

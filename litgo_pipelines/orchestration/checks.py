@@ -12,7 +12,7 @@ from litgo_pipelines.rollout.handovers import EvaluationRef
 
 @dg.asset_check(asset=equity_metrics, blocking=True)
 def snapshot_is_complete(context: dg.AssetCheckExecutionContext, project: Project) -> dg.AssetCheckResult:
-    """The newest snapshot of the run holds each lawyer once, with a capacity of 1..30 and no negative load."""
+    """The run's snapshots hold every active lawyer, with a capacity of 1..30 and no negative load."""
     from litgo_pipelines.casework.equity_run import as_of_partition, snapshot_faults
 
     keys = context.op_execution_context.partition_keys if context.op_execution_context.has_partition_key else []

@@ -313,4 +313,16 @@ def test_faults_of_a_snapshot_are_counted_by_kind(town: Town) -> None:
     town.execute("UPDATE litgo.equity_snapshots SET cases_30d = -1 WHERE lawyer_id = :id", id=other)
     with town.engine.connect() as connection:
         faults = equity_run.snapshot_faults(connection, [NOON])
-    assert faults == {"capacity_out_of_range": 1, "negative_load": 1, "lawyers_twice": 0, "empty_snapshot": 0}
+    assert faults == {"capacity_out_of_range": 1, "negative_load": 1, "lawyers_missing": 0, "empty_snapshot": 0}
+
+
+def test_an_active_lawyer_who_is_missing_from_a_snapshot_is_counted(town: Town) -> None:
+    """Those who are inactive, or came later, are not expected there."""
+    lawyer, _ = town.lawyers(2)
+    _run(town)
+    town.execute("DELETE FROM litgo.equity_snapshots WHERE lawyer_id = :id", id=lawyer)
+    with town.engine.connect() as connection:
+        assert equity_run.snapshot_faults(connection, None)["lawyers_missing"] == 1
+    town.execute("UPDATE litgo.lawyers SET status = 'inactive' WHERE id = :id", id=lawyer)
+    with town.engine.connect() as connection:
+        assert equity_run.snapshot_faults(connection, None)["lawyers_missing"] == 0
