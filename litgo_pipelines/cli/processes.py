@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -18,6 +20,8 @@ from honcho.manager import KILL_WAIT, Manager
 from honcho.process import Popen, Process
 
 _PR_SET_PDEATHSIG = 1
+_LOOK_EVERY = 0.25
+"""Seconds between two looks at whether something happened that no blocking call tells of."""
 
 
 def die_with_parent(number: int = signal.SIGTERM) -> None:
@@ -40,11 +44,18 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], folder: Pa
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        code = child.wait()
+        code = _wait(child)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     return code if code >= 0 else 128 - code
+
+
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    """The exit code of a child, with a look at our own signals now and then: one that comes just before a long wait is not seen in it."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(_LOOK_EVERY)
 
 
 class _LeashedProcess(Process):  # type: ignore[misc]  # honcho is not typed
@@ -53,21 +64,21 @@ class _LeashedProcess(Process):  # type: ignore[misc]  # honcho is not typed
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._child_ctor = functools.partial(Popen, preexec_fn=die_with_parent)
+        self._manager = os.getpid()
 
     def run(self, events: Any = None, ignore_signals: bool = False) -> None:
-        signal.signal(signal.SIGHUP, self._end)
-        die_with_parent(signal.SIGHUP)
+        # A signal handler would not do: the main thread sits in a read, and one that comes just before it is answered only after it.
+        threading.Thread(target=self._end_without_manager, daemon=True).start()
         super().run(events, ignore_signals)
 
-    def _end(self, _number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGALRM, self._end_by_force)
-        signal.alarm(KILL_WAIT)
+    def _end_without_manager(self) -> None:
+        while os.getppid() == self._manager:
+            time.sleep(_LOOK_EVERY)
         self._signal_group(signal.SIGTERM)
-
-    def _end_by_force(self, _number: int, _frame: FrameType | None) -> None:
+        time.sleep(KILL_WAIT)
         self._signal_group(signal.SIGKILL)
         # Nobody reads the lines that honcho would still deliver before it lets this process end.
-        os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(1)
 
     def _signal_group(self, number: signal.Signals) -> None:
         if self._child is not None:
