@@ -67,8 +67,15 @@ class Settings(BaseSettings):
     )
 
     litgo_equity_price: float = Field(
-        0.5, ge=0, description="`a` of the offer rule: what a fully used month costs in acceptance probability."
+        0.5,
+        ge=0,
+        description="`a` of the offer rule to begin with: what a fully used month costs in acceptance probability. Once a price is "
+        "recorded (`litgo fairness price`), that one is in force.",
     )
+    litgo_equity_target_gini: float = Field(
+        0.27, gt=0, lt=1, description="The weekly refit takes the smallest price whose replayed Gini of utilisation stays within this."
+    )
+    litgo_equity_max_move: float = Field(0.25, gt=0, lt=1, description="Largest share by which the refit moves the price within a week.")
     litgo_new_lawyer_bonus: float = Field(0.05, ge=0, description="`b` of the offer rule: bonus of a lawyer who has received few offers.")
     litgo_new_lawyer_offers: int = Field(10, ge=0, description="Offers after which a lawyer is no longer new.")
     litgo_exploration: float = Field(
@@ -79,6 +86,28 @@ class Settings(BaseSettings):
     )
     litgo_offer_hours: float = Field(24.0, gt=0, description="Hours a lawyer has to answer an offer.")
     litgo_recorded_candidates: int = Field(20, ge=1, description="Candidates recorded per request, those shown included.")
+
+    litgo_fairness_max_gini: float = Field(0.30, gt=0, le=1, description="Gini of utilisation from which the daily check warns.")
+    litgo_fairness_min_offered: float = Field(
+        0.80, ge=0, lt=1, description="Share of eligible lawyers with an offer in 30 days up to which the daily check warns."
+    )
+    litgo_fairness_max_gap: float = Field(
+        0.20, gt=0, le=1, description="Gap in mean utilisation between groups above which the daily check warns."
+    )
+    litgo_fairness_min_lawyers: int = Field(
+        30, ge=2, description="Groups with fewer lawyers are not compared; a report with fewer is no verdict."
+    )
+    litgo_fairness_min_cases: int = Field(
+        100, ge=1, description="With fewer contracts (or offers) in 30 days a fairness check says `insufficient data`."
+    )
+    litgo_newcomer_days: int = Field(
+        90, ge=31, description="Days since joining during which the distribution report counts a lawyer as new."
+    )
+
+    litgo_controller_name: str = Field("LITGO", description="Controller of personal data (LGPD), as letters to lawyers name it.")
+    litgo_dpo_contact: str = Field(
+        "encarregado@example.com", description="Where a lawyer reaches the data protection officer (encarregado), as letters name it."
+    )
 
     litgo_api_keys: Annotated[list[SecretStr], NoDecode] = Field(
         default=[], description="Bearer tokens that serving accepts, separated by commas. Without any it binds to loopback only."

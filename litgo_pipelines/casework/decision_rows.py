@@ -10,14 +10,16 @@ from datetime import timedelta
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from litgo_pipelines.casework.matching import Decision
+from litgo_pipelines.equity.allocation import Allocation
 from litgo_pipelines.marketplace.names import FEATURE_COLUMNS
 from litgo_pipelines.ranking.text import SPACE
 
 Row = tuple[object, ...]
 
-EXPLAINED: Final = ("model_version", "embedding_space", "eligible", "cutoff", "exploration")
+EXPLAINED: Final = ("model_version", "equity_price", "price_id", "embedding_space", "eligible", "cutoff", "exploration")
 REQUEST: Final = ("id", "kind", "case_id", "status", "started_at", "duration_ms", *EXPLAINED)
 MATCH: Final = (
     "id",
@@ -33,7 +35,7 @@ MATCH: Final = (
     "propensity",
     "created_at",
 )
-CANDIDATE: Final = ("request_id", "lawyer_id", "score", "u_eff", "outcome", "reason")
+CANDIDATE: Final = ("request_id", "lawyer_id", "score", "u_eff", "outcome", "reason", "fair_score", "is_new")
 OFFER: Final = ("id", "case_id", "lawyer_id", "match_id", "status", "sent_at", "expires_at")
 
 
@@ -41,7 +43,8 @@ def explained(decision: Decision) -> Row:
     """The values of `EXPLAINED`: what the request's row tells of the decision."""
     found = decision.allocation
     cutoff = None if np.isnan(found.cutoff) else found.cutoff
-    return decision.model_version, SPACE, len(decision.candidates.members), cutoff, found.explored
+    rule = decision.ask.rule
+    return decision.model_version, rule.price, rule.price_id, SPACE, len(decision.candidates.members), cutoff, found.explored
 
 
 def request_row(decision: Decision, duration_ms: float | None) -> Row:
@@ -94,13 +97,25 @@ def candidate_rows(decision: Decision, most: int) -> Iterable[Row]:
         decision.candidates.members[recorded].tolist(),
         decision.candidates.score[recorded].tolist(),
         decision.u_eff[recorded].tolist(),
-        ["filled" if filled else "explored" if found.explored else "value" for filled in found.filled.tolist()]
-        + ["full" if full else "below_cutoff" for full in found.full[others].tolist()],
+        ["filled" if filled else "explored" if found.explored else "value" for filled in found.filled.tolist()] + _why_not(found, others),
+        found.value[recorded].tolist(),
+        decision.is_new[recorded].tolist(),
         strict=True,
     )
-    for place, (member, score, u_eff, reason) in enumerate(seen):
+    for place, (member, score, u_eff, reason, value, is_new) in enumerate(seen):
         outcome = "shown" if place < len(found.chosen) else "not_shown"
-        yield decision.request_id, decision.names[member], score, u_eff, outcome, reason
+        yield decision.request_id, decision.names[member], score, u_eff, outcome, reason, value, is_new
+
+
+def _why_not(found: Allocation, others: NDArray[np.intp]) -> list[str]:
+    """The reason for each of `others`, who were not chosen. Who shares the band of the last one chosen lost a turn, not a comparison."""
+    best = found.chosen[~found.filled]
+    last = found.band[best].min() if best.size else np.inf
+    lost_turn = "not_drawn" if found.explored else "waited_less"
+    return [
+        "full" if full else lost_turn if band >= last else "below_cutoff"
+        for full, band in zip(found.full[others].tolist(), found.band[others].tolist(), strict=True)
+    ]
 
 
 def offer_rows(decision: Decision, lifetime: timedelta) -> Iterable[Row]:

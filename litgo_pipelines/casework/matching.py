@@ -156,6 +156,7 @@ class Decision:
         names: ids of the whole market, by its indices.
         u_eff: load when it was decided.
         step: what one more offer adds to it.
+        is_new: whether the bonus is due.
         p_win: probability that an offer becomes a contract.
         allocation: the outcome of the offer rule.
     """
@@ -166,6 +167,7 @@ class Decision:
     names: Sequence[UUID]
     u_eff: NDArray[np.float64]
     step: NDArray[np.float64]
+    is_new: NDArray[np.bool_]
     p_win: float
     allocation: Allocation
 
@@ -213,10 +215,11 @@ def _allocated(market: Market, ask: _Ask, candidates: Candidates) -> Decision:
     u_eff = market.u_eff(members)
     step = market.loads.p_win / np.maximum(1.0, market.loads.capacity[members])
     lawyers = market.profiles.ids[members]
+    is_new = market.profiles.received[members] < ask.new_lawyer_offers
     allocation = allocate(
         candidates.score,
         u_eff,
-        market.profiles.received[members] < ask.new_lawyer_offers,
+        is_new,
         market.loads.last_offered[members],
         lawyers,
         ask.case.id.bytes,
@@ -225,7 +228,7 @@ def _allocated(market: Market, ask: _Ask, candidates: Candidates) -> Decision:
         step=step,
         explore=_explorer(ask.request_id, ask.rule.exploration),
     )
-    return Decision(ask, candidates, lawyers, market.profiles.uuids, u_eff, step, market.loads.p_win, allocation)
+    return Decision(ask, candidates, lawyers, market.profiles.uuids, u_eff, step, is_new, market.loads.p_win, allocation)
 
 
 def _explorer(request_id: UUID, share: float) -> np.random.Generator | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,15 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class OfferRule:
-    """The rule's constants: `price` is a, `bonus` is b, `exploration` the share of requests drawn at random inside bands."""
+    """The rule's constants: `price` is a, `bonus` is b, `exploration` the share of requests drawn at random inside bands.
+
+    `price_id` is the row of `equity_prices` that the price comes from, where there is one.
+    """
 
     price: float = 0.5
     bonus: float = 0.05
     exploration: float = 0.05
+    price_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Allocation:
     Attributes:
         chosen: shape (k,), indices into the candidates.
         value: shape (n,), the value of every candidate.
+        band: shape (n,), number of the value band; equal ones take turns.
         full: shape (n,), whether one more offer would carry the candidate above capacity.
         filled: shape (k,), whether a chosen one is full and only fills up the list.
         propensity: shape (k,), probability with which the chosen one was shown at its position; 1 without exploration.
@@ -44,6 +50,7 @@ class Allocation:
 
     chosen: NDArray[np.intp]
     value: NDArray[np.float64]
+    band: NDArray[np.float64]
     full: NDArray[np.bool_]
     filled: NDArray[np.bool_]
     propensity: NDArray[np.float64]
@@ -76,7 +83,7 @@ def allocate(
     step: NDArray[np.float64] | float = 0.0,
     explore: np.random.Generator | None = None,
 ) -> Allocation:
-    """Choose min(top_n, n) candidates: value bands first, inside a band who waited longest, then a hash of the ids.
+    """Choose min(top_n, n) candidates: value bands first, inside a band who waited longest, then the least loaded, then a hash of the ids.
 
     value = score - price * u_eff + bonus * is_new. Full candidates follow only where too few others remain, the least
     loaded first. Raising one candidate's load never improves that candidate's rank.
@@ -96,12 +103,12 @@ def allocate(
     wanted = min(top_n, candidates)
     value = score - rule.price * u_eff + rule.bonus * is_new
     full = is_full(u_eff, step)
-    band = -np.floor(value / BAND + _ROUNDING)
+    band = np.floor(value / BAND + _ROUNDING)
     free = np.flatnonzero(~full)
-    best = _best(free, band, last_offered, lawyer_ids, case_id, wanted, explore)
+    best = _best(free, -band, last_offered, u_eff, lawyer_ids, case_id, wanted, explore)
     rest = np.flatnonzero(full)
     missing = wanted - best.size
-    extra = _best(rest, u_eff, last_offered, lawyer_ids, case_id, missing, None)
+    extra = _best(rest, u_eff, last_offered, u_eff, lawyer_ids, case_id, missing, None)
     chosen = np.concatenate([best, extra])
     filled = np.arange(wanted) >= best.size
     propensity = np.ones(wanted)
@@ -109,47 +116,59 @@ def allocate(
         sizes = {key: np.count_nonzero(band[free] == key) for key in np.unique(band[best])}
         propensity[: best.size] = [1.0 / sizes[key] for key in band[best]]
     cutoff = float(value[best].min()) if best.size else float("nan")
-    return Allocation(chosen, value, full, filled, propensity, cutoff, explore is not None)
+    return Allocation(chosen, value, band, full, filled, propensity, cutoff, explore is not None)
 
 
 def _best(
     among: NDArray[np.intp],
     key: NDArray[np.float64],
     last_offered: NDArray[np.int64],
+    u_eff: NDArray[np.float64],
     lawyer_ids: NDArray[np.void],
     case_id: bytes,
     wanted: int,
     explore: np.random.Generator | None,
 ) -> NDArray[np.intp]:
-    """The `wanted` first of `among`, by key, then longest wait (or a random draw), then hash. Cuts before it sorts."""
+    """The `wanted` first of `among`, by key, then longest wait (or a random draw), then load, then hash. Cuts before it sorts."""
     if wanted <= 0 or among.size == 0:
         return among[:0]
-    first = key[among]
-    if among.size > wanted:
-        among = among[first <= np.partition(first, wanted - 1)[wanted - 1]]
-    second = explore.permutation(among.size).astype(np.int64) if explore is not None else last_offered[among]
-    order = np.lexsort((second, key[among]))
-    ranked = among[order]
     if explore is not None:
-        return np.asarray(ranked[:wanted])
-    # Only those that tie with the last chosen one, or among the chosen, need the hash.
-    cut = ranked[min(wanted, ranked.size) - 1]
-    keep = (key[ranked] < key[cut]) | ((key[ranked] == key[cut]) & (last_offered[ranked] <= last_offered[cut]))
-    ranked = ranked[keep]
-    tied = _tied(key[ranked], last_offered[ranked])
+        ranked = _cut(among, wanted, key)
+        return np.asarray(ranked[np.lexsort((explore.permutation(ranked.size), key[ranked]))][:wanted])
+    ranked = _cut(among, wanted, key, last_offered, u_eff)
+    ranked = ranked[np.lexsort((u_eff[ranked], last_offered[ranked], key[ranked]))]
+    tied = _tied(key[ranked], last_offered[ranked], u_eff[ranked])
     if not tied.any():
         return np.asarray(ranked[:wanted])
     digests = [
         hashlib.sha256(case_id + b"|" + lawyer_ids[one].tobytes()).digest() if tie else b"" for one, tie in zip(ranked, tied, strict=True)
     ]
-    final = sorted(range(ranked.size), key=lambda i: (key[ranked[i]], last_offered[ranked[i]], digests[i]))
-    return np.asarray(ranked[final[:wanted]])
+    keys = list(zip(key[ranked].tolist(), last_offered[ranked].tolist(), u_eff[ranked].tolist(), digests, strict=True))
+    return np.asarray(ranked[sorted(range(ranked.size), key=keys.__getitem__)[:wanted]])
 
 
-def _tied(first: NDArray[np.float64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of a sorted list share both keys with a neighbour. Shape (n,)."""
-    same = (first[1:] == first[:-1]) & (second[1:] == second[:-1])
-    tied = np.zeros(first.size, dtype=bool)
+def _cut(among: NDArray[np.intp], wanted: int, *keys: NDArray[Any]) -> NDArray[np.intp]:
+    """Those of `among` who can be among the `wanted` first by `keys`, and all who tie with the last of them. Unsorted."""
+    sure: list[NDArray[np.intp]] = []
+    rest = among
+    for key in keys:
+        if rest.size <= wanted:
+            break
+        values = key[rest]
+        last = np.partition(values, wanted - 1)[wanted - 1]
+        before = rest[values < last]
+        sure.append(before)
+        wanted -= before.size
+        rest = rest[values == last]
+    return np.concatenate([*sure, rest])
+
+
+def _tied(*keys: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of a sorted list share all keys with a neighbour. Shape (n,)."""
+    same = np.ones(max(0, keys[0].size - 1), dtype=bool)
+    for key in keys:
+        same &= key[1:] == key[:-1]
+    tied = np.zeros(keys[0].size, dtype=bool)
     tied[1:] |= same
     tied[:-1] |= same
     return tied

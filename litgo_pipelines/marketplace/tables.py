@@ -144,6 +144,8 @@ match_requests = Table(
     _moment("started_at"),
     Column("duration_ms", REAL),
     Column("model_version", Text),
+    Column("equity_price", REAL, comment="a of the offer rule at the decision"),
+    Column("price_id", BigInteger, ForeignKey(f"{SCHEMA}.equity_prices.id"), comment="its row; null: from the settings"),
     Column("embedding_space", Text),
     Column("eligible", Integer),
     Column("cutoff", REAL, comment="value of the last lawyer shown; those below it were not"),
@@ -162,7 +164,9 @@ match_candidates = Table(
     Column("score", REAL, nullable=False, comment="acceptance probability"),
     Column("u_eff", REAL, nullable=False),
     _one_of("outcome", "shown", "not_shown"),
-    _one_of("reason", "value", "filled", "explored", "full", "below_cutoff"),
+    _one_of("reason", "value", "filled", "explored", "full", "below_cutoff", "waited_less", "not_drawn"),
+    Column("fair_score", REAL, comment="score - a * u_eff + bonus of new lawyers"),
+    Column("is_new", Boolean, comment="whether the bonus was due"),
     comment="A log kept 180 days: no foreign keys, so that writing and expiring it stays cheap.",
 )
 
@@ -274,6 +278,39 @@ equity_snapshots = Table(
     Column("eligible", Boolean, nullable=False, comment="in at least one area with demand in the 30 days"),
     Column("last_offered_at", DateTime(timezone=True)),
     comment="One row per active lawyer and run. No foreign key: a lawyer who leaves keeps a history.",
+)
+
+equity_prices = Table(
+    "equity_prices",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="the greatest one is in force"),
+    Column("price", Double, CheckConstraint("price >= 0", name="price"), nullable=False, comment="a of the offer rule"),
+    Column("previous", Double, nullable=False),
+    Column("actor", Text, nullable=False, comment="equity_price (the weekly asset), or the person who set it"),
+    Column("reason", Text, nullable=False),
+    Column("evidence", JSONB, comment="the trade-off curve it was chosen from"),
+    Column("dagster_run_id", Text),
+    _moment("decided_at"),
+    comment="Every price of load that was put in force. Rows are added, never changed.",
+)
+
+switches = Table(
+    "switches",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("on", Boolean, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _moment("changed_at"),
+    comment="What people have frozen. A switch that is not here is off.",
+)
+
+equity_reports = Table(
+    "equity_reports",
+    metadata,
+    Column("as_of", DateTime(timezone=True), primary_key=True),
+    Column("figures", JSONB, nullable=False),
+    comment="What a snapshot says of the distribution, so that a trend need not read the snapshots again.",
 )
 
 trainings = Table(
