@@ -90,9 +90,9 @@ def create_app(engine: Engine, open_registry: Callable[[], ModelSource], setting
         open_registry: makes the registry, in the background.
     """
     metrics = ServingMetrics()
-    market = MarketKeeper(engine, settings.litgo_refresh_seconds, metrics)
+    market = MarketKeeper(engine, settings, metrics)
     model = ModelKeeper(open_registry, LastChampion(settings.litgo_home / "serving"), settings.litgo_model_poll_seconds, metrics)
-    matching = Matching(engine, lambda: market.current, lambda: model.ranker, settings, metrics, _now)
+    matching = Matching(engine, lambda: market.current, lambda: market.rule, lambda: model.ranker, settings, metrics, _now)
     service = Service(Tokens(settings.litgo_api_keys), market, model, matching, metrics, CapacityLimiter(WORKERS))
 
     @asynccontextmanager
@@ -201,8 +201,8 @@ def _api() -> APIRouter:
 
     @router.get("/model", summary="Which model answers", responses={401: _ERRORS[401]}, tags=["matching"])
     async def model(service: Used) -> ModelAnswer:
-        """The version that answers, and whether it is the one the registry's alias points to."""
-        state = service.model.state()
+        """The version that answers and whether it is the one the registry's alias points to, and the price of load."""
+        state, rule = service.model.state(), service.market.rule
         return ModelAnswer(
             version=state.answering.ranker.version,
             source=state.answering.source,
@@ -212,6 +212,8 @@ def _api() -> APIRouter:
             wanted_version=state.wanted_version,
             stale=state.stale,
             error=state.error,
+            equity_price=None if rule is None else rule.price,
+            price_id=None if rule is None else rule.price_id,
         )
 
     return router

@@ -87,6 +87,7 @@ class Matching:
 
     Args:
         market: gives the lawyers and loads in memory; None while there are none.
+        rule: gives the offer rule in memory; None while there is none.
         ranker: gives what answers now.
         clock: the time, as an aware datetime.
     """
@@ -95,13 +96,14 @@ class Matching:
         self,
         engine: Engine,
         market: Callable[[], Market | None],
+        rule: Callable[[], OfferRule | None],
         ranker: Callable[[], Ranker],
         settings: Settings,
         metrics: ServingMetrics,
         clock: Callable[[], datetime],
     ) -> None:
-        self._engine, self._market, self._ranker, self._clock, self._metrics = engine, market, ranker, clock, metrics
-        self._rule = OfferRule(settings.litgo_equity_price, settings.litgo_new_lawyer_bonus, settings.litgo_exploration)
+        self._engine, self._market, self._rule, self._ranker = engine, market, rule, ranker
+        self._clock, self._metrics = clock, metrics
         self._new_lawyer_offers = settings.litgo_new_lawyer_offers
         self._offer_lifetime = timedelta(hours=settings.litgo_offer_hours)
         self._recorded_candidates = settings.litgo_recorded_candidates
@@ -115,15 +117,15 @@ class Matching:
             CaseNotOpen, TooBusy, RequestGivenUp: see `casework.recording.record`.
             SQLAlchemyError: the database is away or refuses; nothing of the answer is written.
         """
-        market = self._market()
-        if market is None:
+        market, rule = self._market(), self._rule()
+        if market is None or rule is None:
             raise Refusal(503, "not_ready", "the lawyers were not read yet: ask again in a few seconds", retry_after=2)
         begun = self._clock()
         opened = self._open(question, begun)
         if isinstance(opened, MatchAnswer):
             return Answered(opened, replayed=True)
         try:
-            decision = self._decide(market, opened, question, begun)
+            decision = self._decide(market, rule, opened, question, begun)
             (decision,) = record(self._engine, market, [decision], self._recording(question))
         except BaseException as error:
             self._give_up(question.request_id, error, self._clock() - begun)
@@ -131,12 +133,12 @@ class Matching:
         self._metrics.matching_seconds.labels("ok").observe((self._clock() - begun).total_seconds())
         return Answered(answer_of(decision, offered=question.body.create_offers))
 
-    def _decide(self, market: Market, opened: _Opened, question: Question, at: datetime) -> Decision:
+    def _decide(self, market: Market, rule: OfferRule, opened: _Opened, question: Question, at: datetime) -> Decision:
         decision = decide(
             market,
             opened.case,
             self._ranker(),
-            self._rule,
+            rule,
             request_id=question.request_id,
             at=at,
             top_n=question.body.top_n,

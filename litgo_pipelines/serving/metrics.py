@@ -39,6 +39,9 @@ class ServingMetrics:
         self.market_age = Gauge(
             "serving_market_age_seconds", "Age of lawyers and loads in memory; NaN before the first.", registry=registry
         )
+        self.equity_price = Gauge(
+            "serving_equity_price", "Price of load (a of the offer rule) that answers use; NaN before the first reading.", registry=registry
+        )
         self.market_lawyers = Gauge("serving_market_lawyers", "Lawyers in memory.", registry=registry)
         self.market_seconds = Histogram(
             "serving_market_refresh_duration_seconds",

@@ -164,7 +164,7 @@ class MatchAnswer(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """Which model answers, and whether it is the one that should."""
+    """Which model answers and whether it is the one that should, and the price of load that answers use."""
 
     version: str = Field(description="Version that answers, or `hand-weights`.", examples=["7"])
     source: Literal["registry", "last champion", "hand weights"] = Field(
@@ -176,6 +176,8 @@ class ModelAnswer(BaseModel):
     wanted_version: str | None = Field(description="Where the alias pointed then; null: nowhere.")
     stale: bool = Field(description="Whether another version should answer, or nobody knows because the registry is away.")
     error: str | None = Field(description="Why, in that case.")
+    equity_price: float | None = Field(description="Price of load, the rule's `a`; null: none was read yet.", examples=[0.5])
+    price_id: int | None = Field(description="Its row in `equity_prices`; null: from the settings.")
 
 
 class Readiness(BaseModel):

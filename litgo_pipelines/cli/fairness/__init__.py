@@ -1,0 +1,1 @@
+"""`litgo fairness`: how evenly work is spread over the lawyers, and what is done about it. One module a verb."""
