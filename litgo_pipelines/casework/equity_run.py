@@ -169,7 +169,7 @@ def utilisation(connection: Connection, as_of: datetime) -> NDArray[np.float64]:
     return np.array(list(rows), dtype=np.float64)
 
 
-# That a lawyer is in a snapshot once is the key's to see to.
+# That a lawyer is in a snapshot once is the key's to see to; that a person is one lawyer is not, for OAB numbers are spelt in many ways.
 _FAULTS = """
 WITH moments AS (
     SELECT unnest(CAST(:moments AS timestamptz[])) AS as_of
@@ -183,13 +183,18 @@ SELECT count(*) FILTER (WHERE capacidade_mensal NOT BETWEEN 1 AND 30) AS capacit
        (SELECT count(*) FROM moments m JOIN litgo.lawyers l ON l.status = 'active' AND l.created_at <= m.as_of
         WHERE EXISTS (SELECT FROM chosen c WHERE c.as_of = m.as_of)
           AND NOT EXISTS (SELECT FROM chosen c WHERE c.as_of = m.as_of AND c.lawyer_id = l.id)) AS lawyers_missing,
+       (SELECT count(*) - count(DISTINCT number)
+        FROM (SELECT NULLIF(regexp_replace(upper(regexp_replace(oab_number, '[^0-9A-Za-z]', '', 'g')), '^OAB', ''), '') AS number
+              FROM litgo.lawyers WHERE status = 'active' AND created_at <= (SELECT max(as_of) FROM moments)) spelt
+        WHERE number IS NOT NULL) AS lawyers_twice,
        CASE WHEN count(*) = 0 AND EXISTS (SELECT FROM litgo.lawyers WHERE status = 'active') THEN 1 ELSE 0 END AS empty_snapshot
 FROM chosen
 """
 
 
 def snapshot_faults(connection: Connection, moments: list[datetime] | None) -> dict[str, int]:
-    """How much of the snapshots cannot be right, by kind of fault: rows, or lawyers active now who are missing from one.
+    """How much of the snapshots cannot be right, by kind of fault: rows, lawyers active now who are missing from one, or who are there
+    more than once, under OAB numbers that differ in spelling alone (case, a leading OAB, and all that is no letter and no digit).
 
     Args:
         moments: which snapshots to look at; None: the newest.

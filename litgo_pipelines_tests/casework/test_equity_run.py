@@ -313,7 +313,29 @@ def test_faults_of_a_snapshot_are_counted_by_kind(town: Town) -> None:
     town.execute("UPDATE litgo.equity_snapshots SET cases_30d = -1 WHERE lawyer_id = :id", id=other)
     with town.engine.connect() as connection:
         faults = equity_run.snapshot_faults(connection, [NOON])
-    assert faults == {"capacity_out_of_range": 1, "negative_load": 1, "lawyers_missing": 0, "empty_snapshot": 0}
+    assert faults == {"capacity_out_of_range": 1, "negative_load": 1, "lawyers_missing": 0, "lawyers_twice": 0, "empty_snapshot": 0}
+
+
+def test_a_person_under_two_rows_is_counted(town: Town) -> None:
+    """Whatever the spelling of the OAB number, as long as letters and digits are the same; who is inactive or has none is no double."""
+    for oab in ("SP 123.456", "SP654321", "RJ123456", "", "--", None, None):
+        town.lawyer(oab_number=oab)
+    third = town.lawyer(oab_number="sp-123456", status="inactive")
+    later = town.lawyer(oab_number="sp/654321", created_at=NOON + SECOND)
+
+    def doubles() -> int:
+        _run(town)
+        with town.engine.connect() as connection:
+            found = equity_run.snapshot_faults(connection, [NOON])
+        assert sum(found.values()) == found["lawyers_twice"]
+        return found["lawyers_twice"]
+
+    assert doubles() == 0
+    town.execute("UPDATE litgo.lawyers SET status = 'active' WHERE id = :id", id=third)
+    town.lawyer(oab_number="Sp123456")
+    assert doubles() == 2
+    town.execute("UPDATE litgo.lawyers SET created_at = :at WHERE id = :id", at=NOON, id=later)
+    assert doubles() == 3
 
 
 def test_an_active_lawyer_who_is_missing_from_a_snapshot_is_counted(town: Town) -> None:

@@ -124,7 +124,7 @@ def test_somebody_whom_the_next_offer_would_carry_above_capacity_is_full() -> No
 @given(st.integers(1, 10), st.integers(1, 30), st.sampled_from([0.0, 0.05, 0.2, 1.0]), st.floats(0, 2), st.integers(0, 2**32))
 @settings(max_examples=60, deadline=None)
 def test_equal_lawyers_take_turns(top_n: int, capacity: int, p_win: float, price: float, seed: int) -> None:
-    """Ten lawyers alike in everything and 100 cases: their offers differ by one at most, whatever offers weigh, until all are full and after."""
+    """Ten lawyers alike in everything and 100 cases: offers differ by one at most, whatever they weigh, full or not."""
     assume(p_win > 0 or 10 % top_n == 0)
     them = field(10, seed, score=np.full(10, 0.5), is_new=np.zeros(10), last_offered=np.full(10, never()))
     offers = np.zeros(10)
