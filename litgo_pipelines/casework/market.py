@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from uuid import UUID
 
 import numpy as np
@@ -88,7 +88,8 @@ SELECT (SELECT count(*) FROM litgo.offers
        (SELECT count(*) FROM litgo.contracts
         WHERE created_at > CAST(:as_of AS timestamptz) - interval '30 days' AND created_at <= :as_of AND status <> 'canceled')
 """
-_PRIOR_CONTRACTS, _PRIOR_OFFERS = 20.0, 100.0
+PRIOR_CONTRACTS, PRIOR_OFFERS = 20.0, 100.0
+"""What draws the share of offers that become contracts towards one in five where there are few."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,14 @@ class Market:
         for lawyer, fresh in found.items():
             row = self.profiles.row[lawyer]
             loads.active[row], loads.cases[row], loads.in_flight[row], loads.capacity[row] = fresh
+
+
+@overload
+def micros(moment: datetime) -> int: ...
+
+
+@overload
+def micros(moment: datetime | None) -> int | None: ...
 
 
 def micros(moment: datetime | None) -> int | None:
@@ -364,7 +373,7 @@ def read_p_win(connection: Connection, as_of: datetime) -> float:
     from sqlalchemy import text
 
     offers, contracts = connection.execute(text(_CONTRACTS_PER_OFFER), {"as_of": as_of}).one()
-    return min(1.0, float((contracts + _PRIOR_CONTRACTS) / (offers + _PRIOR_OFFERS)))
+    return min(1.0, float((contracts + PRIOR_CONTRACTS) / (offers + PRIOR_OFFERS)))
 
 
 def reread_loads(connection: Connection, lawyers: list[UUID], as_of: datetime) -> dict[bytes, FreshLoad]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.casework.market import Market, micros
-from litgo_pipelines.equity.allocation import Allocation, OfferRule, allocate
+from litgo_pipelines.equity.allocation import Allocation, OfferRule, Policy, allocate
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.ranking.features import distance_km, feature_matrix
 from litgo_pipelines.ranking.ranker import Ranker
@@ -62,20 +62,40 @@ def score_candidates(
     Args:
         vector: the case text's vector, where it is known already.
     """
+    members, features = _eligible(market, case, at, exclude, vectorise([case.summary])[0] if vector is None else vector)
+    return _scored([members], features, ranker)[0]
+
+
+def score_many(
+    market: Market, cases: Sequence[tuple[Case, datetime]], ranker: Ranker, vectors: NDArray[np.float32] | None = None
+) -> list[Candidates]:
+    """`score_candidates` for each case at its time, with one call to the ranker for all.
+
+    Args:
+        vectors: shape (cases, DIMENSION), of the cases' texts, where they are known already.
+    """
+    if vectors is None:
+        vectors = vectorise([case.summary for case, _ in cases])
+    found = [_eligible(market, case, at, frozenset(), vector) for (case, at), vector in zip(cases, vectors, strict=True)]
+    if not found:
+        return []
+    return _scored([members for members, _ in found], np.concatenate([features for _, features in found]), ranker)
+
+
+def _eligible(
+    market: Market, case: Case, at: datetime, exclude: frozenset[UUID], vector: NDArray[np.float32]
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Indices of the eligible lawyers, shape (n,), and their features, shape (n, 8)."""
     pool = market.profiles.pools.get(case.area)
     if pool is None:
-        none = np.zeros(0)
-        return Candidates(none.astype(np.intp), np.zeros((0, len(tables.FEATURES)), dtype=np.float32), none, none)
+        return np.zeros(0, dtype=np.intp), np.zeros((0, len(tables.FEATURES)), dtype=np.float32)
     moment = micros(at)
-    assert moment is not None
     eligible = market.available(pool.members, moment)
     if exclude:
         away = [row for one in exclude if (row := market.profiles.row.get(one.bytes)) is not None]
         eligible &= ~np.isin(pool.members, away)
     members, match = pool.members[eligible], pool.match[eligible]
     profiles = market.profiles
-    if vector is None:
-        vector = vectorise([case.summary])[0]
     features = feature_matrix(
         area_match=match,
         similarity=cosine_to_sums(vector, profiles.texts[members]),
@@ -94,9 +114,16 @@ def score_candidates(
         rating=profiles.rating[members],
         soft_skill=profiles.soft_skill[members],
     )
-    raw = ranker.score(features) if len(members) else np.zeros(0)
-    score = ranker.acceptance(features, raw) if len(members) else np.zeros(0)
-    return Candidates(members, features, raw, score)
+    return members, features
+
+
+def _scored(members: list[NDArray[np.intp]], features: NDArray[np.float32], ranker: Ranker) -> list[Candidates]:
+    """Candidates of each list of members, whose features follow one another in `features`."""
+    raw = ranker.score(features) if len(features) else np.zeros(0)
+    score = ranker.acceptance(features, raw) if len(features) else np.zeros(0)
+    ends = np.cumsum([len(one) for one in members])[:-1]
+    parts = zip(members, np.split(features, ends), np.split(raw, ends), np.split(score, ends), strict=True)
+    return [Candidates(*part) for part in parts]
 
 
 def decide(
@@ -121,8 +148,26 @@ def decide(
         exclude: lawyers who are not to be shown, such as those who have an offer for the case.
     """
     candidates = score_candidates(market, case, ranker, at, exclude=exclude, vector=vector)
-    ask = _Ask(request_id, case, at, ranker.version, rule, top_n, new_lawyer_offers)
-    return _allocated(market, ask, candidates)
+    return decide_among(
+        market, case, candidates, ranker.version, rule, request_id=request_id, at=at, top_n=top_n, new_lawyer_offers=new_lawyer_offers
+    )
+
+
+def decide_among(
+    market: Market,
+    case: Case,
+    candidates: Candidates,
+    model_version: str,
+    rule: OfferRule,
+    *,
+    request_id: UUID,
+    at: datetime,
+    top_n: int,
+    new_lawyer_offers: int,
+    policy: Policy = allocate,
+) -> Decision:
+    """`decide` where the candidates are scored already, or under another policy than the offer rule."""
+    return _allocated(market, _Ask(request_id, case, at, model_version, rule, top_n, new_lawyer_offers, policy), candidates)
 
 
 def decide_anew(market: Market, decision: Decision, among: Candidates | None = None) -> Decision:
@@ -145,6 +190,7 @@ class _Ask:
     rule: OfferRule
     top_n: int
     new_lawyer_offers: int
+    policy: Policy
 
 
 @dataclass(frozen=True)
@@ -216,7 +262,7 @@ def _allocated(market: Market, ask: _Ask, candidates: Candidates) -> Decision:
     step = market.loads.p_win / np.maximum(1.0, market.loads.capacity[members])
     lawyers = market.profiles.ids[members]
     is_new = market.profiles.received[members] < ask.new_lawyer_offers
-    allocation = allocate(
+    allocation = ask.policy(
         candidates.score,
         u_eff,
         is_new,
@@ -241,5 +287,4 @@ def _explorer(request_id: UUID, share: float) -> np.random.Generator | None:
 def note_offers(market: Market, decision: Decision) -> None:
     """Count the offers of a decision in memory at once, before they are written: the next decision must see them."""
     moment = micros(decision.ask.at)
-    assert moment is not None
     market.note_offers(decision.chosen, moment)

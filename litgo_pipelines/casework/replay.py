@@ -1,6 +1,7 @@
-"""Past cases offered again, as another ranker or another price would have done: how evenly would the load have spread?
+"""Past cases offered again, as another ranker would have done: how evenly would its offers spread the load?
 
-Writes nothing. Acceptance is not replayed: each offer counts with its probability of becoming a contract.
+Writes nothing. Acceptance is not replayed: each offer counts with its probability of becoming a contract, whatever a ranker promises.
+What other prices would bring about, answers included, is `price_replay`'s.
 """
 
 from __future__ import annotations

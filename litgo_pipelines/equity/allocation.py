@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,26 @@ class Allocation:
     propensity: NDArray[np.float64]
     cutoff: float
     explored: bool
+
+
+class Policy(Protocol):
+    """How candidates are chosen among: the offer rule (`allocate`), or something it is compared with (`policies`)."""
+
+    def __call__(
+        self,
+        score: NDArray[np.float64],
+        u_eff: NDArray[np.float64],
+        is_new: NDArray[np.bool_],
+        last_offered: NDArray[np.int64],
+        lawyer_ids: NDArray[np.void],
+        case_id: bytes,
+        top_n: int,
+        rule: OfferRule,
+        *,
+        step: NDArray[np.float64] | float = 0.0,
+        explore: np.random.Generator | None = None,
+    ) -> Allocation:
+        """Arguments and result as those of `allocate`."""
 
 
 def effective_load(

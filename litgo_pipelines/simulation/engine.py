@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.casework import equity_run
-from litgo_pipelines.casework.market import Market, read_loads, read_market
+from litgo_pipelines.casework.market import Market, micros, read_loads, read_market
 from litgo_pipelines.casework.matching import Case, decide, derived_id, note_offers
 from litgo_pipelines.casework.recording import Recording, record
 from litgo_pipelines.equity.allocation import OfferRule
@@ -23,7 +23,7 @@ from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.bulk import copy_rows
 from litgo_pipelines.ranking.ranker import Ranker
 from litgo_pipelines.settings import LitgoError
-from litgo_pipelines.simulation import fate
+from litgo_pipelines.simulation import behaviour, fate
 from litgo_pipelines.simulation.world import Cases, make_cases, make_lawyers, subarea_needs
 
 if TYPE_CHECKING:
@@ -218,8 +218,8 @@ def _live(
 ) -> Market:
     """One stretch of time: cases come and are matched, then everything that was due happens. Returns the market after it."""
     share = (until - since).total_seconds() / 86400
-    joined = people.created_at <= fate.micros_of(since)
-    expected = origin.utilisation * float(market.loads.capacity[joined].sum()) / 30 / fate.CONTRACTS_PER_CASE * share
+    joined = people.created_at <= micros(since)
+    expected = origin.utilisation * float(market.loads.capacity[joined].sum()) / 30 / behaviour.CONTRACTS_PER_CASE * share
     cases = make_cases(origin.seed, since, until, expected, needs)
     _add_cases(connection, cases)
     people.add_cases([row["id"] for row in cases.rows], cases.traits)

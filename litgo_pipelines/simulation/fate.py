@@ -13,30 +13,18 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
+from litgo_pipelines.casework.draws import as_numbers
 from litgo_pipelines.casework.market import Market, as_void, micros, reread_texts
 from litgo_pipelines.casework.matching import derived_id
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.bulk import copy_rows
 from litgo_pipelines.ranking.features import distance_km
 from litgo_pipelines.ranking.text import DIMENSION, vectorise
-from litgo_pipelines.simulation import truth
+from litgo_pipelines.simulation import behaviour, truth
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-CONTRACTS_PER_CASE = 0.85
-"""Share of the cases that end in a contract, as the behaviour below brings it about; scales the demand."""
-
-_HOUR = 3_600_000_000
-_DAY = 24 * _HOUR
-_NO_ANSWER, _WALKS_AWAY, _CANCELS, _SETTLES, _REVIEWS = 0.06, 0.06, 0.03, 0.15, 0.9
-_REASONS = np.array(["not_interested", "conflict", "fee", "other"])
-_RATING_MEMORY = 10
-# One stream of draws for each question that chance answers.
-_S_ANSWERS, _S_DELAY, _S_ACCEPTS, _S_REASON, _S_DRAWN, _S_PONDERS, _S_WALKS = range(7)
-_S_LASTS, _S_CANCELS, _S_SETTLES, _S_WINS, _S_REVIEWS, _S_RATING = range(7, 13)
 
 _OPEN_OFFERS = """
 SELECT o.id, o.case_id, o.lawyer_id, o.status, (EXTRACT(EPOCH FROM o.sent_at) * 1000000)::bigint,
@@ -56,13 +44,6 @@ FROM litgo.contracts c JOIN litgo.cases k ON k.id = c.case_id JOIN litgo.lawyers
 WHERE c.id = ANY(:ids)
 ORDER BY c.id
 """
-
-
-def micros_of(moment: datetime) -> int:
-    """Microseconds since the epoch of a moment that is known."""
-    found = micros(moment)
-    assert found is not None
-    return found
 
 
 @dataclass
@@ -166,9 +147,9 @@ def _answer_and_choose(connection: Connection, market: Market, people: People, u
         return np.zeros(0, dtype=np.intp)
     seen = _columns("id case_id lawyer_id status sent expires responded position lat lng radius_km urgency_h primary", rows)
     pairs = _pairs(market, people, seen)
-    draws = truth.as_numbers(as_void(list(seen["id"])))
-    answers = _answers(seen, market, people, pairs, draws, micros_of(until))
-    choices = _choices(seen, pairs, draws, answers, micros_of(until))
+    draws = as_numbers(as_void(list(seen["id"])))
+    answers = _answers(seen, market, people, pairs, draws, micros(until))
+    choices = _choices(seen, pairs, draws, answers, micros(until))
     _write_answers(connection, seen, answers, choices)
     closed, signed = choices.closed.tolist(), choices.signed.tolist()
     _set_status(connection, "cases", [seen["case_id"][i] for i in closed], "closed")
@@ -203,18 +184,13 @@ def _answers(seen: dict[str, Any], market: Market, people: People, pairs: _Pairs
     never = np.iinfo(np.int64).max
     sent, expires = np.array(seen["sent"]), np.array(seen["expires"])
     responded = np.array([never if at is None else at for at in seen["responded"]])
-    speed = people.traits[pairs.lawyer, 2]
-    hours = np.exp(1.2 - 0.4 * speed + 0.8 * ndtri(np.clip(truth.uniform(draws, _S_DELAY), 1e-9, 1 - 1e-9)))
-    answers = sent + (hours * _HOUR).astype(np.int64)
-    silent = (truth.uniform(draws, _S_ANSWERS) < _NO_ANSWER) | (answers >= expires)
+    answers = sent + behaviour.answer_delay(draws, people.traits[pairs.lawyer, 2])
+    silent = behaviour.is_silent(draws) | (answers >= expires)
     settled = np.where(pending, np.where(silent, expires, answers), np.minimum(responded, expires))
     due = settled <= until
     utilisation = market.loads.cases[pairs.lawyer] / market.loads.capacity[pairs.lawyer]
-    draw = truth.uniform(draws, _S_ACCEPTS)
-    accepts = draw < truth.acceptance_probability(pairs.relevance, utilisation)
-    # Who would have accepted with free hands declines for lack of them.
-    busy = ~accepts & (draw < truth.acceptance_probability(pairs.relevance, np.zeros_like(utilisation)))
-    reason = np.where(busy, "capacity", _REASONS[(truth.uniform(draws, _S_REASON) * len(_REASONS)).astype(int)])
+    accepts = behaviour.accepts(draws, pairs.relevance, utilisation)
+    reason = behaviour.decline_reason(draws, pairs.relevance)
     changed = pending & due
     status[changed] = np.where(silent, "expired", np.where(accepts, "interested", "declined"))[changed]
     return _Answers(status, settled, due, changed, reason)
@@ -237,16 +213,12 @@ def _choices(seen: dict[str, Any], pairs: _Pairs, draws: NDArray[np.uint64], ans
     begins = np.r_[True, case_of[1:] != case_of[:-1]]
     starts, group = np.flatnonzero(begins), np.cumsum(begins) - 1
     first = draws[starts]
-    ponders = (truth.uniform(first, _S_PONDERS) * 12 * _HOUR).astype(np.int64)
-    moment = np.maximum.reduceat(answers.settled, starts) + ponders
+    moment = np.maximum.reduceat(answers.settled, starts) + behaviour.pondering(first)
     ready = np.logical_and.reduceat(answers.due, starts) & (moment <= until)
     interested = answers.status == "interested"
-    # The Gumbel-max trick: the largest of log-weight plus Gumbel noise is a draw in proportion to the weights.
-    gumbel = -np.log(-np.log(np.clip(truth.uniform(draws, _S_DRAWN), 1e-12, 1 - 1e-12)))
-    weight = np.log(truth.choice_weight(pairs.relevance, np.array(seen["position"]))) + gumbel
-    drawn = np.where(interested, weight, -np.inf)
+    drawn = np.where(interested, behaviour.attraction(draws, pairs.relevance, np.array(seen["position"])), -np.inf)
     best = np.maximum.reduceat(drawn, starts)
-    leaves = (truth.uniform(first, _S_WALKS) < _WALKS_AWAY) | np.isneginf(best)
+    leaves = behaviour.walks_away(first) | np.isneginf(best)
     signed = np.flatnonzero(interested & (drawn == best[group]) & (ready & ~leaves)[group])
     return _Choices(signed, moment[group[signed]], starts[ready & leaves], ready[group])
 
@@ -312,24 +284,21 @@ def _end_contracts(connection: Connection, market: Market, people: People, until
     nobody = np.zeros(0, dtype=np.intp)
     if not rows:
         return nobody, 0
-    all_draws = truth.as_numbers(as_void([row[0] for row in rows]))
-    days = np.clip(np.exp(2.1 + 0.5 * ndtri(np.clip(truth.uniform(all_draws, _S_LASTS), 1e-9, 1 - 1e-9))), 2, 45)
-    ends = _times([row[1] for row in rows]) + (days * _DAY).astype(np.int64)
-    due = np.flatnonzero(ends <= micros_of(until))
+    all_draws = as_numbers(as_void([row[0] for row in rows]))
+    ends = _times([row[1] for row in rows]) + behaviour.contract_length(all_draws)
+    due = np.flatnonzero(ends <= micros(until))
     if due.size == 0:
         return nobody, 0
     details = connection.execute(text(_CONTRACTS), {"ids": [rows[i][0] for i in due.tolist()]}).all()
     seen = _columns("id case_id lawyer_id created lat lng radius_km urgency_h primary client_id", details)
     pairs, draws = _pairs(market, people, seen), all_draws[due]
-    canceled = truth.uniform(draws, _S_CANCELS) < _CANCELS
+    canceled = behaviour.is_canceled(draws)
     _set_status(connection, "contracts", [seen["id"][i] for i in np.flatnonzero(canceled)], "canceled")
     _set_status(connection, "contracts", [seen["id"][i] for i in np.flatnonzero(~canceled)], "closed")
     _set_status(connection, "cases", list(seen["case_id"]), "closed")
-    wins = truth.uniform(draws, _S_WINS) < truth.win_probability(pairs.relevance)
-    outcome = np.where(truth.uniform(draws, _S_SETTLES) < _SETTLES, "settled", np.where(wins, "won", "lost"))
-    mood = 1.6 + 2.6 * pairs.relevance + 0.8 * (outcome == "won") - 0.6 * (outcome == "lost")
-    rating = np.clip(np.rint(mood + 1.6 * (truth.uniform(draws, _S_RATING) - 0.5)), 1, 5).astype(int)
-    reviewed = np.flatnonzero(~canceled & (truth.uniform(draws, _S_REVIEWS) < _REVIEWS))
+    outcome = behaviour.outcome(draws, pairs.relevance)
+    rating = behaviour.rating(draws, pairs.relevance, outcome)
+    reviewed = np.flatnonzero(~canceled & behaviour.is_reviewed(draws))
     _review(connection, seen, reviewed, outcome, rating, ends[due])
     _learn_reviews(connection, market, pairs.lawyer[reviewed], outcome[reviewed], rating[reviewed])
     for one in seen["case_id"]:
@@ -374,7 +343,7 @@ def _learn_reviews(
     np.add.at(profiles.won, lawyers, outcome == "won")
     np.add.at(profiles.lost, lawyers, outcome == "lost")
     for lawyer, stars in zip(lawyers.tolist(), rating.tolist(), strict=True):
-        profiles.rating[lawyer] += (stars - profiles.rating[lawyer]) / _RATING_MEMORY
+        profiles.rating[lawyer] += (stars - profiles.rating[lawyer]) / behaviour.RATING_MEMORY
     changed = np.unique(lawyers)
     # The column is a 4-byte float: a fresh reading has no more digits.
     profiles.rating[changed] = profiles.rating[changed].astype(np.float32)

@@ -50,22 +50,3 @@ def win_probability(relevance: NDArray[np.float64]) -> NDArray[np.float64]:
 def choice_weight(relevance: NDArray[np.float64], position: NDArray[np.int64]) -> NDArray[np.float64]:
     """How strongly a client is drawn to an interested lawyer: by relevance, and by standing first. Shapes (n,)."""
     return np.asarray(np.exp(3.0 * relevance) / position**0.6)
-
-
-def uniform(ids: NDArray[np.uint64], stream: int) -> NDArray[np.float64]:
-    """One uniform number in [0, 1) for each id and stream, always the same one: what happens to an offer needs no memory.
-
-    SplitMix64 (Steele, Lea and Flood, 2014) of the id. Shape (n,).
-    """
-    with np.errstate(over="ignore"):
-        mixed = ids + np.uint64(0x9E3779B97F4A7C15) * np.uint64(stream + 1)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed = mixed ^ (mixed >> np.uint64(31))
-    return np.asarray((mixed >> np.uint64(11)) * 2.0**-53)
-
-
-def as_numbers(ids: NDArray[np.void]) -> NDArray[np.uint64]:
-    """Ids of 16 bytes as whole numbers, for `uniform`. Shape (n,)."""
-    pairs = np.ascontiguousarray(ids).view(np.uint64).reshape(-1, 2)
-    return pairs[:, 0] ^ (pairs[:, 1] << np.uint64(1))

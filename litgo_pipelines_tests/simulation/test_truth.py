@@ -71,26 +71,3 @@ def test_clients_prefer_who_stands_first() -> None:
     assert np.all(np.diff(weight) < 0)
     assert weight[0] / weight[7] == pytest.approx(8**0.6)
     assert np.all(np.diff(truth.choice_weight(RELEVANCE, np.ones(50, dtype=np.int64))) > 0)
-
-
-def _ids(count: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    return np.random.default_rng(4).integers(0, 2**64, count, dtype=np.uint64)
-
-
-def test_draws_are_uniform_and_always_the_same() -> None:
-    """A number in [0, 1) for each id and stream; no two streams or neighbouring ids resemble each other."""
-    ids = _ids(20_000)
-    first, second = truth.uniform(ids, 0), truth.uniform(ids, 1)
-    assert np.array_equal(first, truth.uniform(ids, 0))
-    assert first.min() >= 0
-    assert first.max() < 1
-    assert np.histogram(first, bins=10, range=(0, 1))[0].min() > 1800
-    assert abs(np.corrcoef(first, second)[0, 1]) < 0.03
-    neighbours = truth.uniform(np.arange(20_000, dtype=np.uint64), 0)
-    assert abs(np.corrcoef(neighbours[1:], neighbours[:-1])[0, 1]) < 0.03
-
-
-def test_ids_become_distinct_numbers() -> None:
-    """Sixteen bytes fold into eight without collisions among many."""
-    ids = np.frombuffer(np.random.default_rng(0).bytes(16 * 50_000), dtype="V16")
-    assert len(np.unique(truth.as_numbers(ids))) == 50_000
