@@ -7,6 +7,7 @@ loads are read is decided elsewhere.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -153,28 +154,30 @@ def _best(
     if wanted <= 0 or among.size == 0:
         return among[:0]
     if explore is not None:
-        ranked = _cut(among, wanted, key)
+        ranked = _cut(among, wanted, key.__getitem__)
         return np.asarray(ranked[np.lexsort((explore.permutation(ranked.size), key[ranked]))][:wanted])
-    ranked = _cut(among, wanted, key, last_offered, u_eff)
-    ranked = ranked[np.lexsort((u_eff[ranked], last_offered[ranked], key[ranked]))]
-    tied = _tied(key[ranked], last_offered[ranked], u_eff[ranked])
-    if not tied.any():
-        return np.asarray(ranked[:wanted])
-    digests = [
-        hashlib.sha256(case_id + b"|" + lawyer_ids[one].tobytes()).digest() if tie else b"" for one, tie in zip(ranked, tied, strict=True)
-    ]
+
+    def heads(of: NDArray[np.intp]) -> NDArray[np.uint64]:
+        """The first 8 bytes of each digest, as a number."""
+        return np.frombuffer(b"".join(_digests(case_id, lawyer_ids[of])), dtype=">u8")[::4].astype(np.uint64)
+
+    ranked = _cut(among, wanted, key.__getitem__, last_offered.__getitem__, u_eff.__getitem__, heads)
+    digests = _digests(case_id, lawyer_ids[ranked])
     keys = list(zip(key[ranked].tolist(), last_offered[ranked].tolist(), u_eff[ranked].tolist(), digests, strict=True))
     return np.asarray(ranked[sorted(range(ranked.size), key=keys.__getitem__)[:wanted]])
 
 
-def _cut(among: NDArray[np.intp], wanted: int, *keys: NDArray[Any]) -> NDArray[np.intp]:
-    """Those of `among` who can be among the `wanted` first by `keys`, and all who tie with the last of them. Unsorted."""
+def _cut(among: NDArray[np.intp], wanted: int, *keys: Callable[[NDArray[np.intp]], NDArray[Any]]) -> NDArray[np.intp]:
+    """Those of `among` who can be among the `wanted` first by `keys`, and all who tie with the last of them. Unsorted.
+
+    A key is asked for nobody but those who tie in all keys before it, and not at all where nobody ties at the cut.
+    """
     sure: list[NDArray[np.intp]] = []
     rest = among
     for key in keys:
         if rest.size <= wanted:
             break
-        values = key[rest]
+        values = key(rest)
         last = np.partition(values, wanted - 1)[wanted - 1]
         before = rest[values < last]
         sure.append(before)
@@ -183,15 +186,10 @@ def _cut(among: NDArray[np.intp], wanted: int, *keys: NDArray[Any]) -> NDArray[n
     return np.concatenate([*sure, rest])
 
 
-def _tied(*keys: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which of a sorted list share all keys with a neighbour. Shape (n,)."""
-    same = np.ones(max(0, keys[0].size - 1), dtype=bool)
-    for key in keys:
-        same &= key[1:] == key[:-1]
-    tied = np.zeros(keys[0].size, dtype=bool)
-    tied[1:] |= same
-    tied[:-1] |= same
-    return tied
+def _digests(case_id: bytes, lawyer_ids: NDArray[np.void]) -> list[bytes]:
+    """sha256(case | lawyer) of each lawyer."""
+    prefix, ids = case_id + b"|", lawyer_ids.tobytes()
+    return [hashlib.sha256(prefix + ids[at : at + 16]).digest() for at in range(0, len(ids), 16)]
 
 
 def never() -> np.int64:

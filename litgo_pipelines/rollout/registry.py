@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litgo_pipelines.marketplace.names import FEATURES
-from litgo_pipelines.ranking.ranker import LightGBMRanker
+from litgo_pipelines.ranking.ranker import HandWeights, LightGBMRanker, Ranker
 from litgo_pipelines.rollout.bundle import BOOSTER_FILE, EXTRA_FILES, Bundle, read_extras
 from litgo_pipelines.rollout.tracking import RegistryUnavailable, open_client, unavailable_as_such
 from litgo_pipelines.settings import LitgoError
@@ -105,6 +105,15 @@ class Registry:
         """Number of the version that answers; None where there is no model, or no alias on it: the hand weights answer."""
         with unavailable_as_such(self.uri):
             return self._aliased(CHAMPION)
+
+    def answering(self) -> Ranker:
+        """What answers: the champion, or the hand weights where there is none.
+
+        Raises:
+            RegistryUnavailable, NoGoldenScores, GoldenScoresDiffer: as `champion` and `load`.
+        """
+        version = self.champion()
+        return HandWeights() if version is None else self.load(version)
 
     def _aliased(self, alias: str) -> str | None:
         from mlflow.exceptions import MlflowException

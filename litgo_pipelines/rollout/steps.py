@@ -101,7 +101,7 @@ def train_candidate(
         started = time.perf_counter()
         rows = load_training_set(training_set, tracking)
         try:
-            booster, bundle, report = _trained(rows, seed=seed, threads=threads)
+            booster, bundle, report = fit_ranker(rows, seed=seed, threads=threads)
         except InsufficientData as error:
             return _no_candidate(training_set, str(error))
         gains = feature_gains(booster)
@@ -252,9 +252,14 @@ def _part_rows(rows: TrainingSet) -> dict[str, float]:
     return {f"rows_{name}": float((rows.part == at).sum()) for at, name in enumerate(PARTS)}
 
 
-def _trained(rows: TrainingSet, *, seed: int, threads: int) -> tuple[Any, Bundle, CalibrationReport]:
+def fit_ranker(rows: TrainingSet, *, seed: int, threads: int, rounds: int = ROUNDS) -> tuple[Any, Bundle, CalibrationReport]:
+    """Train on the part "train", calibrate on "calibration": the booster, what is registered of it, and how it was calibrated.
+
+    Raises:
+        InsufficientData: there is too little to learn from.
+    """
     learned = rows.of("train")
-    booster = train(learned, seed=seed, threads=threads)
+    booster = train(learned, seed=seed, threads=threads, rounds=rounds)
 
     def offered(part: TrainingSet) -> Offered:
         return Offered(part.features, np.asarray(booster.predict(part.features, num_threads=threads)), part.accepted, part.group)

@@ -7,6 +7,7 @@ the database lawyer by lawyer.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ CONTRACTS = 1_000_000
 DAYS = 120
 SAMPLE = 2_000
 ROUNDS = 5
+MOST = 2.5
 NIGHTS_BEFORE = 4
 NEW_LAWYER_OFFERS = 10
 
@@ -87,34 +89,46 @@ _UPDATE_ONE = "UPDATE litgo.lawyers SET cases_30d = :cases, updated_at = now() W
 
 def run(bench: Bench) -> Iterator[Measured]:
     """Unchanged nights, next days, and lawyer by lawyer."""
+    lawyers = bench.scaled(LAWYERS)
+    with marketplace(bench, lawyers, bench.scaled(CONTRACTS)) as (url, engine):
+        quiet, changed = nights(bench, url, engine, ROUNDS)
+        size = f"{lawyers:,} lawyers, {bench.scaled(CONTRACTS):,} contracts of {DAYS} days"
+        yield quiet.measured("equity_unchanged_night", f"equity run in which no lawyer changes ({size})", (0, 0))
+        yield changed.measured("equity_next_day", f"equity run of the next day ({size})", (lawyers // 50, lawyers))
+        bench.tell("lawyer by lawyer")
+        yield _lawyer_by_lawyer(engine, lawyers, tuple(quiet.ours))
+
+
+@contextmanager
+def marketplace(bench: Bench, lawyers: int, contracts: int) -> Iterator[tuple[str, Engine]]:
+    """A database with this many of both that nights have written to: not one that was just filled to the brim."""
     from litgo_pipelines.marketplace.database import open_engine
 
-    lawyers, contracts = bench.scaled(LAWYERS), bench.scaled(CONTRACTS)
     with bench.database("bench_equity") as url:
         window = {"start": _LAST_FACT - timedelta(days=DAYS), "end": _LAST_FACT}
         fill(url, _FACTS, {"areas": list(AREAS), "lawyers": lawyers, "contracts": contracts, **window}, bench.tell)
         engine = open_engine(url, role=None)
         try:
             bench.tell("the nights before")
-            # Measured is a table that nights have written, not one that was just filled to the brim.
             for number in range(NIGHTS_BEFORE, -1, -1):
                 _ours(engine, FIRST_NIGHT - timedelta(days=number))
                 vacuum(url, "litgo.lawyers", "litgo.equity_snapshots")
             _prepare_bare(engine)
-            changed, quiet = _Rounds(url, engine), _Rounds(url, engine)
-            for number in range(1, ROUNDS + 1):
-                bench.tell(f"unchanged nights: round {number} of {ROUNDS}")
-                quiet.play(FIRST_NIGHT + timedelta(seconds=number))
-            for number in range(1, ROUNDS + 1):
-                bench.tell(f"next days: round {number} of {ROUNDS}")
-                changed.play(FIRST_NIGHT + timedelta(days=number))
-            size = f"{lawyers:,} lawyers, {contracts:,} contracts of {DAYS} days"
-            yield quiet.measured("equity_unchanged_night", f"equity run in which no lawyer changes ({size})", 2.5, (0, 0))
-            yield changed.measured("equity_next_day", f"equity run of the next day ({size})", 3.0, (lawyers // 50, lawyers))
-            bench.tell("lawyer by lawyer")
-            yield _lawyer_by_lawyer(engine, lawyers, tuple(quiet.ours))
+            yield url, engine
         finally:
             engine.dispose()
+
+
+def nights(bench: Bench, url: str, engine: Engine, rounds: int) -> tuple[Rounds, Rounds]:
+    """Unchanged nights, then next days."""
+    quiet, changed = Rounds(url, engine), Rounds(url, engine)
+    for number in range(1, rounds + 1):
+        bench.tell(f"unchanged nights: round {number} of {rounds}")
+        quiet.play(FIRST_NIGHT + timedelta(seconds=number))
+    for number in range(1, rounds + 1):
+        bench.tell(f"next days: round {number} of {rounds}")
+        changed.play(FIRST_NIGHT + timedelta(days=number))
+    return quiet, changed
 
 
 def _ours(engine: Engine, as_of: datetime) -> int:
@@ -142,7 +156,7 @@ def _bare(engine: Engine, as_of: datetime) -> None:
         connection.execute(text(_BARE_INSERT), {"as_of": as_of})
 
 
-class _Rounds:
+class Rounds:
     """Both sides in turns, one round a night."""
 
     def __init__(self, url: str, engine: Engine) -> None:
@@ -162,7 +176,7 @@ class _Rounds:
     def _between(self) -> None:
         vacuum(self._url, "litgo.lawyers", "litgo.equity_snapshots", "bare.snapshots")
 
-    def measured(self, name: str, what: str, most: float, changed: tuple[int, int]) -> Measured:
+    def measured(self, name: str, what: str, changed: tuple[int, int]) -> Measured:
         """What came out.
 
         Raises:
@@ -177,7 +191,7 @@ class _Rounds:
             "bare aggregate over the window + the same snapshot rows inserted",
             tuple(self.ours),
             tuple(self._baseline),
-            Target("ratio", most),
+            Target("ratio", MOST),
             note=f"{least:,} to {largest:,} lawyers changed a night",
         )
 

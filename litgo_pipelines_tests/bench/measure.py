@@ -58,7 +58,7 @@ class Measured:
     baseline: tuple[float, ...]
     target: Target
     faster: bool = False
-    unit: Literal["s", "MB"] = "s"
+    unit: Literal["s", "ms", "MB"] = "s"
     note: str = ""
 
     @property

@@ -13,6 +13,11 @@ NAMES = {
     "equity_unchanged_night",
     "equity_next_day",
     "equity_lawyer_by_lawyer",
+    "equity_large_unchanged_night",
+    "equity_large_next_day",
+    "allocation",
+    "allocation_one_band",
+    "allocation_all_tied",
     "dataset_live",
     "dataset_live_memory",
     "dataset_history",
@@ -38,7 +43,7 @@ def test_every_benchmark_runs_small_and_writes_its_figures(tmp_path: Path) -> No
     results = {one["name"]: one for one in report["results"]}
     assert set(results) == NAMES
     for name, one in results.items():
-        unit = "mb" if name.endswith("_memory") else "s"
+        unit = "mb" if name.endswith("_memory") else "ms" if name.startswith("allocation") else "s"
         ours, baseline = one[f"ours_{unit}"], one[f"baseline_{unit}"]
         assert min(ours, baseline, one["rounds"], one["baseline_rounds"]) > 0
         assert min(abs(one["ratio"] - ours / baseline), abs(one["ratio"] - baseline / ours)) < 1e-9

@@ -19,11 +19,22 @@ from sqlalchemy.exc import IntegrityError
 from litgo_pipelines.casework import recording
 from litgo_pipelines.casework.equity_run import run_equity
 from litgo_pipelines.casework.market import Market, micros
-from litgo_pipelines.casework.matching import Decision, decide, derived_id, note_offers
+from litgo_pipelines.casework.matching import (
+    Decision,
+    decide,
+    decide_among,
+    decide_anew,
+    derived_id,
+    note_offers,
+    score_candidates,
+    score_many,
+)
 from litgo_pipelines.casework.recording import CaseNotOpen, Recording, RequestGivenUp, TooBusy, fail_request, open_request, record
 from litgo_pipelines.equity.allocation import OfferRule
+from litgo_pipelines.equity.policies import POLICIES
 from litgo_pipelines.marketplace.database import open_engine
 from litgo_pipelines.ranking.ranker import HAND_WEIGHTS_VERSION, HandWeights
+from litgo_pipelines.ranking.text import vectorise
 from litgo_pipelines_tests.casework.conftest import AREA, NOON, Town
 
 RULE = OfferRule(exploration=0.0)
@@ -95,6 +106,69 @@ def test_deciding_changes_nothing_and_depends_on_nothing_else(town: Town) -> Non
 
 def _same(now: Any, before: Any) -> bool:
     return bool(now.tobytes() == before.tobytes()) if isinstance(now, np.ndarray) else str(now) == str(before)
+
+
+def test_many_cases_are_scored_as_each_alone(town: Town) -> None:
+    """Each by those who are eligible for it at its time, in its place; a case without candidates stands among the others."""
+    for share in range(9):
+        place = {"lat": -23.5 + share / 50, "lng": -46.6} if share % 3 else {}
+        town.lawyer(**place, cv_score=share / 9, tempo_resposta_h=4.0 * share, specialties=["penal"] if share % 2 else [])
+    away = town.lawyer(available_until=NOON, available_from=NOON + DAY)
+    town.contract(away, NOON - DAY)
+    market = town.market()
+    cases = [
+        (town.as_case(town.case(lat=-23.5, lng=-46.6)), NOON),
+        (town.as_case(town.case(area="espacial")), NOON),
+        (town.as_case(town.case(area="penal", urgency_h=6, summary="preso em flagrante")), NOON),
+        (town.as_case(town.case(lat=-23.4, lng=-46.6, summary="fui demitido")), NOON + DAY),
+    ]
+    together = score_many(market, cases, HandWeights())
+    given = score_many(market, cases, HandWeights(), vectorise([case.summary for case, _ in cases]))
+    assert [len(found.members) for found in together] == [9, 0, 4, 10]
+    for (case, at), found, also in zip(cases, together, given, strict=True):
+        alone = score_candidates(market, case, HandWeights(), at)
+        for name, values in vars(alone).items():
+            # A matrix product of more rows may sum in another order.
+            np.testing.assert_allclose(getattr(found, name), values, rtol=1e-12, err_msg=name)
+            np.testing.assert_array_equal(getattr(also, name), getattr(found, name), err_msg=name)
+    assert score_many(market, [], HandWeights()) == []
+    (nobody,) = score_many(market, cases[1:2], HandWeights())
+    assert (len(nobody.members), nobody.features.shape, len(nobody.score)) == (0, (0, 8), 0)
+
+
+def test_candidates_scored_beforehand_are_decided_as_by_deciding(town: Town) -> None:
+    """The offer rule unless another policy is named, with the same request, exploring or not."""
+    for share in range(8):
+        town.lawyer(cv_score=share / 8)
+    market, case = town.market(), town.as_case(town.case())
+    scored = score_candidates(market, case, HandWeights(), NOON)
+    for rule in (RULE, OfferRule(exploration=1.0)):
+        question: dict[str, Any] = {"request_id": UUID(int=8), "at": NOON, "top_n": 3, "new_lawyer_offers": 10}
+        whole = decide(market, case, HandWeights(), rule, **question)
+        among = decide_among(market, case, scored, HAND_WEIGHTS_VERSION, rule, **question)
+        assert among.ask == whole.ask
+        assert among.chosen_ids == whole.chosen_ids
+        assert among.allocation.explored == whole.allocation.explored == (rule.exploration == 1)
+
+
+def test_another_policy_decides_anew_as_it_decided(town: Town) -> None:
+    """By relevance the best are shown although they are full, also when it is decided again by fresh loads; by the rule they are not."""
+    lawyers = [town.lawyer(cv_score=share / 6, capacidade_mensal=1) for share in range(6)]
+    for best in lawyers[4:]:
+        town.contract(best, NOON - DAY)
+    market, case = town.market(), town.as_case(town.case())
+    scored = score_candidates(market, case, HandWeights(), NOON)
+    question: dict[str, Any] = {"request_id": UUID(int=8), "at": NOON, "top_n": 2, "new_lawyer_offers": 10}
+    shown = {
+        name: decide_among(market, case, scored, HAND_WEIGHTS_VERSION, RULE, policy=policy, **question) for name, policy in POLICIES.items()
+    }
+    assert shown["relevance"].chosen_ids == lawyers[5:3:-1]
+    assert shown["relevance_cap"].chosen_ids == lawyers[3:1:-1]
+    assert set(shown["price"].chosen_ids).isdisjoint(lawyers[4:])
+    town.contract(lawyers[3], NOON)
+    fresh = town.market()
+    assert decide_anew(fresh, shown["relevance"]).chosen_ids == lawyers[5:3:-1]
+    assert decide_anew(fresh, shown["relevance_cap"]).chosen_ids == lawyers[2:0:-1]
 
 
 def test_whether_a_request_explores_follows_from_its_id(town: Town) -> None:
