@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.orchestration.assets import equity, ranker
+from litgo_pipelines.orchestration.assets import equity, pricing, ranker
 from litgo_pipelines.orchestration.checks import CHECKS
 from litgo_pipelines.orchestration.handover import JsonHandOver
 from litgo_pipelines.orchestration.jobs import JOBS
@@ -23,7 +23,7 @@ def build_definitions(resources: Mapping[str, Any] | None = None) -> dg.Definiti
         resources: replace the standard ones by name: `project` (databases, settings) and `io_manager` (hand-overs between assets).
     """
     return dg.Definitions(
-        assets=[*equity.ASSETS, *ranker.ASSETS],
+        assets=[*equity.ASSETS, *pricing.ASSETS, *ranker.ASSETS],
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,

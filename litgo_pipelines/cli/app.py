@@ -24,6 +24,29 @@ _VERBS = {
     "dagster": "dagster:dagster",
 }
 
+_FAIRNESS: dict[str, str] = {
+    "report": "report:report",
+    "explain": "explain:explain",
+    "replay": "replay:replay",
+    "simulate": "simulate:simulate",
+    "what-if": "replay:what_if",
+}
+
+_PRICE = {
+    "show": "price:show",
+    "set": "price:set_price",
+    "freeze": "price:freeze",
+    "unfreeze": "price:unfreeze",
+    "history": "price:history",
+}
+
+
+def _find(place: str) -> Callable[..., None]:
+    """The function at `module:function`, below this package."""
+    module, _, function = place.partition(":")
+    found: Callable[..., None] = getattr(importlib.import_module(f"litgo_pipelines.cli.{module}"), function)
+    return found
+
 
 def _logged(verb: Callable[..., None]) -> Callable[..., None]:
     """The verb with logging set up before it runs, so that `--help` needs no settings."""
@@ -52,8 +75,7 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name, place in _VERBS.items():
-        module, _, function = place.partition(":")
-        verb = getattr(importlib.import_module(f"litgo_pipelines.cli.{module}"), function)
+        verb = _find(place)
         app.command(name, context_settings=_PASS_THROUGH if name == "dagster" else None)(verb if name == "doctor" else _logged(verb))
     databases = typer.Typer(help="The marketplace's database: its schema and its URL.", no_args_is_help=True)
     databases.command("upgrade")(_logged(db.upgrade))
@@ -61,5 +83,12 @@ def build_app() -> typer.Typer:
     databases.command("url")(_logged(db.url))
     databases.command("stop")(_logged(db.stop))
     app.add_typer(databases, name="db")
+    fairness = typer.Typer(help="How evenly work is spread over the lawyers, and what is done about it.", no_args_is_help=True)
+    price = typer.Typer(help="What load costs in the offer rule: the price in force, its history, its freeze.", no_args_is_help=True)
+    for group, verbs in ((fairness, _FAIRNESS), (price, _PRICE)):
+        for name, place in verbs.items():
+            group.command(name)(_logged(_find(f"fairness.{place}")))
+    fairness.add_typer(price, name="price")
+    app.add_typer(fairness, name="fairness")
     app.command("settings")(settings.settings)
     return app

@@ -42,7 +42,7 @@ def use_project() -> None:
 
 
 def run(
-    job: Annotated[str, typer.Argument(help="`calculate_equity_metrics` or `retrain_ranker`.")],
+    job: Annotated[str, typer.Argument(help="`calculate_equity_metrics`, `refit_equity_price` or `retrain_ranker`.")],
     as_of: AsOf = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run id, status and each asset's metadata as JSON.")] = False,
 ) -> None:

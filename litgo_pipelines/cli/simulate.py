@@ -53,32 +53,27 @@ def simulate(
 
 
 def simulate_until(settings: Settings, services: Services, plan: Plan, as_of: datetime, show: Callable[[Progress], None]) -> Progress:
-    """Simulate with the ranker that answers now and the settings' offer rule.
+    """Simulate with the ranker that answers now and the price of load in force.
 
     Raises:
         NotSimulated: the database holds rows that the simulator did not make.
         DatabaseError: the schema is not that of this code, or the roles are missing.
     """
-    from litgo_pipelines.equity.allocation import OfferRule
+    from litgo_pipelines.casework.prices import offer_rule
     from litgo_pipelines.marketplace.database import SIMULATOR_ROLE, ensure_schema, open_engine, require_role
-    from litgo_pipelines.ranking.ranker import HandWeights
     from litgo_pipelines.rollout.registry import Registry
     from litgo_pipelines.simulation.engine import Conduct
     from litgo_pipelines.simulation.engine import simulate as live
 
     ensure_schema(settings, services.database)
     require_role(services.database, SIMULATOR_ROLE)
-    registry = Registry(services.mlflow, settings.litgo_home / "models")
-    champion = registry.champion()
-    conduct = Conduct(
-        HandWeights() if champion is None else registry.load(champion),
-        OfferRule(settings.litgo_equity_price, settings.litgo_new_lawyer_bonus, settings.litgo_exploration),
-        settings.litgo_new_lawyer_offers,
-        timedelta(hours=settings.litgo_offer_hours),
-        settings.litgo_recorded_candidates,
-    )
+    ranker = Registry(services.mlflow, settings.litgo_home / "models").answering()
     engine = open_engine(services.database, SIMULATOR_ROLE)
     try:
+        with engine.connect() as connection:
+            rule = offer_rule(connection, settings)
+        lifetime = timedelta(hours=settings.litgo_offer_hours)
+        conduct = Conduct(ranker, rule, settings.litgo_new_lawyer_offers, lifetime, settings.litgo_recorded_candidates)
         return live(engine, plan, conduct, as_of, show)
     finally:
         engine.dispose()

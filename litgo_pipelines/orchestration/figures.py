@@ -19,6 +19,13 @@ MOST_MISFITS = 20
 Columns = Sequence[tuple[str, str, str]]
 """Name, type and description of each column of a table."""
 
+_SUMMARY: Columns = (
+    ("figure", "string", ""),
+    ("value", "float", "shares and utilisation as fractions, spreads in percentage points"),
+    ("change_in_a_week", "float", "empty: no snapshot seven days before"),
+    ("limit", "float", ""),
+    ("verdict", "string", ""),
+)
 _GROUPS: Columns = (
     ("name", "string", ""),
     ("lawyers", "int", ""),
@@ -60,14 +67,29 @@ def overview_metadata(overview: Overview, trend: Sequence[Report], limits: Limit
     numbers = {name: value for name, value in {**figures, **changes, **smallest}.items() if value is not None}
     return {
         "as_of": dg.MetadataValue.timestamp(report.as_of),
-        **{name: value if name in _COUNTS else float(value) for name, value in numbers.items()},
+        "summary": _summary(overview, limits),
+        **_pictures(overview, trend, limits),
         "areas": _groups(report.distribution.areas),
         "capacity_bands": _groups(report.distribution.bands),
         "tenure": _groups(report.distribution.tenure),
         "worst_off": _worst_off(overview.worst_off),
         "misfits": _misfits(misfits(overview.meetings)[:MOST_MISFITS]),
-        **_pictures(overview, trend, limits),
+        # One entry each: these Dagster can plot over time.
+        **{name: value if name in _COUNTS else float(value) for name, value in numbers.items()},
     }
+
+
+def _summary(overview: Overview, limits: Limits) -> dg.TableMetadataValue:
+    """Every figure with its change over a week, and what was promised of it."""
+    from litgo_pipelines.equity.promises import judge
+
+    report = overview.report
+    judged = {one.figure: one for one in judge(report.distribution, limits, report.smallest)}
+    rows = []
+    for name, value in report.distribution.figures().items():
+        promise = judged.get(name)
+        rows.append((name, value, overview.changes[name], promise and promise.limit, promise and promise.verdict))
+    return _table(_SUMMARY, rows)
 
 
 _COUNTS = frozenset({"lawyers", "cases", "offers", "contracts_without_lawyers"})

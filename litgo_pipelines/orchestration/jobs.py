@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
-from litgo_pipelines.orchestration.assets.equity import equity_metrics
+from litgo_pipelines.orchestration.assets.equity import equity_metrics, offer_distribution
+from litgo_pipelines.orchestration.assets.pricing import equity_price
 from litgo_pipelines.orchestration.assets.ranker import candidate_evaluation, promotion, ranker_candidate, training_set
 
 CALCULATE_EQUITY_METRICS = "calculate_equity_metrics"
+REFIT_EQUITY_PRICE = "refit_equity_price"
 RETRAIN_RANKER = "retrain_ranker"
 
 # Runs with the same value of this tag take turns (dagster.yaml).
@@ -15,9 +17,16 @@ _EXCLUSIVE = "litgo/exclusive"
 
 calculate_equity_metrics = dg.define_asset_job(
     CALCULATE_EQUITY_METRICS,
-    selection=dg.AssetSelection.assets(equity_metrics),
-    description="Load and capacity of every lawyer, each night at 02:00 in São Paulo.",
+    selection=dg.AssetSelection.assets(equity_metrics, offer_distribution),
+    description="Load and capacity of every lawyer and what they say of the distribution, each night at 02:00 in São Paulo.",
     tags={"dagster/max_runtime": 1800},
+)
+
+refit_equity_price = dg.define_asset_job(
+    REFIT_EQUITY_PRICE,
+    selection=dg.AssetSelection.assets(equity_price),
+    description="Replay the last 30 days under other prices of load and put the right one in force, each Monday at 03:00 in São Paulo.",
+    tags={_EXCLUSIVE: REFIT_EQUITY_PRICE, "dagster/max_runtime": 3600},
 )
 
 retrain_ranker = dg.define_asset_job(
@@ -27,4 +36,4 @@ retrain_ranker = dg.define_asset_job(
     tags={_EXCLUSIVE: RETRAIN_RANKER},
 )
 
-JOBS = [calculate_equity_metrics, retrain_ranker]
+JOBS = [calculate_equity_metrics, refit_equity_price, retrain_ranker]

@@ -10,6 +10,9 @@ from typing import Any
 from litgo_pipelines.orchestration.orphans import process_tag
 from litgo_pipelines.settings import LitgoError
 
+_READS_AT = {"retrain_ranker": "training_set", "refit_equity_price": "equity_price"}
+"""The asset of each unpartitioned job that is told as of when to read."""
+
 
 class UnknownJob(LitgoError):
     """There is no job of that name; the message lists those there are."""
@@ -55,7 +58,7 @@ def run_job(name: str, *, as_of: datetime | None = None, log_level: str = "INFO"
     partition = _partition(job, as_of or datetime.now(UTC))
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
     if as_of is not None and partition is None:
-        config["ops"] = {"training_set": {"config": {"as_of": as_of.isoformat()}}}
+        config["ops"] = {_READS_AT[name]: {"config": {"as_of": as_of.isoformat()}}}
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,

@@ -1,4 +1,4 @@
-"""Schedules: the nightly equity figures, gaps after downtime included."""
+"""Schedules: the nightly equity figures, gaps after downtime included, and the weekly refit of the price of load."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import dagster as dg
 
 from litgo_pipelines.casework.equity_run import RUN_AT, TIMEZONE
 from litgo_pipelines.orchestration.assets.equity import DAYS, equity_metrics
-from litgo_pipelines.orchestration.jobs import calculate_equity_metrics
+from litgo_pipelines.orchestration.jobs import calculate_equity_metrics, refit_equity_price
 
 MOST_GAPS = 62
 """Missing days that one tick asks for at most, the newest ones; older ones are for a backfill in the UI."""
@@ -78,4 +78,14 @@ def _runs_of(instance: dg.DagsterInstance, days: Sequence[str]) -> tuple[frozens
     return frozenset(running), ended
 
 
-SCHEDULES = [nightly_equity]
+# An hour after the night's figures. A missed week is made up for once, which is all that a price in force needs.
+weekly_price = dg.ScheduleDefinition(
+    name="weekly_price",
+    job=refit_equity_price,
+    cron_schedule="0 3 * * 1",
+    execution_timezone=str(TIMEZONE),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Each Monday at 03:00 in São Paulo.",
+)
+
+SCHEDULES = [nightly_equity, weekly_price]

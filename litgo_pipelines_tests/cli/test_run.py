@@ -47,7 +47,11 @@ def test_a_job_runs_and_tells_what_it_did(litgo: Litgo, services: dict[str, str]
     told = json.loads(done.stdout)
     assert (told["job"], told["status"], told["partition"], told["errors"]) == ("calculate_equity_metrics", "SUCCESS", "2026-03-09", [])
     assert told["assets"]["equity_metrics"]["snapshot_rows"] == 1
-    assert told["checks"] == {"equity_metrics:snapshot_is_complete": True}
+    assert told["checks"] == {
+        "equity_metrics:snapshot_is_complete": True,
+        **dict.fromkeys((f"offer_distribution:{one}" for one in ("gini_within_limit", "most_lawyers_offered")), False),
+        **dict.fromkeys((f"offer_distribution:{one}_gap_within_limit" for one in ("area", "capacity", "newcomer")), False),
+    }
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT as_of FROM litgo.equity_snapshots").scalar_one() == datetime(2026, 3, 10, 5, tzinfo=UTC)
     engine.dispose()
@@ -75,7 +79,7 @@ def test_a_job_that_fails_ends_with_one_and_says_why(litgo: Litgo, services: dic
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("calculate_everything",), "calculate_equity_metrics, retrain_ranker"),
+        (("calculate_everything",), "calculate_equity_metrics, refit_equity_price, retrain_ranker"),
         (("retrain_ranker", "--as-of", "2999-01-01"), "lies in the future"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from litgo_pipelines.definitions import build_definitions
 from litgo_pipelines.orchestration.assets.ranker import CHAMPION
 
-MADE = ("equity_metrics", "training_set", "ranker_candidate", "candidate_evaluation", "promotion")
+MADE = ("equity_metrics", "offer_distribution", "equity_price", "training_set", "ranker_candidate", "candidate_evaluation", "promotion")
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,8 @@ def test_the_definitions_load_and_are_consistent(definitions: dg.Definitions) ->
     """Every job, schedule and sensor resolves; names are the agreed ones."""
     dg.Definitions.validate_loadable(definitions)
     repository = definitions.get_repository_def()
-    assert {job.name for job in repository.get_all_jobs()} >= {"calculate_equity_metrics", "retrain_ranker"}
-    assert [one.name for one in repository.schedule_defs] == ["nightly_equity"]
+    assert {job.name for job in repository.get_all_jobs()} >= {"calculate_equity_metrics", "refit_equity_price", "retrain_ranker"}
+    assert {one.name for one in repository.schedule_defs} == {"nightly_equity", "weekly_price"}
     assert {one.name for one in repository.sensor_defs} >= {"new_reviews"}
 
 
@@ -59,17 +59,20 @@ def test_jobs_hold_their_assets_and_checks(definitions: dg.Definitions) -> None:
         made = {key.to_user_string() for key in layer.executable_asset_keys}
         return made, {key.name for key in layer.asset_graph.asset_check_keys}
 
-    assert selected("calculate_equity_metrics") == ({"equity_metrics"}, {"snapshot_is_complete"})
-    assert selected("retrain_ranker") == (set(MADE[1:]), {"candidate_passed_the_gate"})
+    gaps = {"area_gap_within_limit", "capacity_gap_within_limit", "newcomer_gap_within_limit"}
+    verdicts = {"gini_within_limit", "most_lawyers_offered", *gaps}
+    assert selected("calculate_equity_metrics") == (set(MADE[:2]), {"snapshot_is_complete", *verdicts})
+    assert selected("refit_equity_price") == ({MADE[2]}, set())
+    assert selected("retrain_ranker") == (set(MADE[3:]), {"candidate_passed_the_gate"})
 
 
 def test_automation_runs_without_anybody_switching_it_on(definitions: dg.Definitions) -> None:
-    """Schedules and sensors start as RUNNING; the night is São Paulo's."""
+    """Schedules and sensors start as RUNNING; night and Monday are São Paulo's."""
     repository = definitions.get_repository_def()
     assert all(one.default_status is dg.DefaultScheduleStatus.RUNNING for one in repository.schedule_defs)
     assert all(one.default_status is dg.DefaultSensorStatus.RUNNING for one in repository.sensor_defs)
-    (nightly,) = repository.schedule_defs
-    assert (nightly.cron_schedule, nightly.execution_timezone) == ("0 2 * * *", "America/Sao_Paulo")
+    times = {one.name: (one.cron_schedule, one.execution_timezone) for one in repository.schedule_defs}
+    assert times == {"nightly_equity": ("0 2 * * *", "America/Sao_Paulo"), "weekly_price": ("0 3 * * 1", "America/Sao_Paulo")}
 
 
 def test_trainings_take_turns(definitions: dg.Definitions) -> None:

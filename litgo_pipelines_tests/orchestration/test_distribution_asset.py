@@ -94,6 +94,11 @@ def test_a_day_is_reported_as_the_database_has_it(location: Location, marketplac
 
 def _assert_tables(found: dict[str, Any], overview: Overview) -> None:
     rows = {name: [record.data for record in found[name].records] for name in ("areas", "capacity_bands", "tenure", "worst_off", "misfits")}
+    summary = {row.data["figure"]: row.data for row in found["summary"].records}
+    assert summary["gini_utilisation"]["value"] == round(found["gini_utilisation"].value, 3)
+    assert summary["gini_utilisation"]["limit"] == 0.3
+    assert {summary[name]["verdict"] for name in ("gini_utilisation", "share_offered", "gap_area")} <= {"pass", "fail", "insufficient data"}
+    assert summary["gini_offers"]["verdict"] is None
     assert [row["name"] for row in rows["areas"]] == [one.name for one in overview.report.distribution.areas]
     assert "previdenciário" in {row["name"] for row in rows["areas"]}
     assert sum(row["lawyers"] for row in rows["capacity_bands"]) == overview.report.distribution.lawyers

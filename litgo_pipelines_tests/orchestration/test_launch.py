@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def test_the_projects_jobs_are_known_by_name() -> None:
     """As schedules and people call them."""
-    assert job_names() == ["calculate_equity_metrics", "retrain_ranker"]
+    assert job_names() == ["calculate_equity_metrics", "refit_equity_price", "retrain_ranker"]
 
 
 def test_a_job_that_is_not_there_is_refused_with_those_that_are(location: Location) -> None:
     """Before anything is opened."""
-    with pytest.raises(UnknownJob, match=r"calculate_equity_metrics, retrain_ranker"):
+    with pytest.raises(UnknownJob, match=r"calculate_equity_metrics, refit_equity_price, retrain_ranker"):
         run_job("calculate_everything", resources=location.resources())
 
 
@@ -34,9 +34,10 @@ def test_a_daily_job_takes_the_newest_complete_day(location: Location, marketpla
     location.database = marketplace_url
     launched = run_job("calculate_equity_metrics", as_of=AS_OF, resources=location.resources())
     assert (launched.success, launched.partition, launched.errors) == (True, NEWEST, [])
-    assert launched.checks == {"equity_metrics:snapshot_is_complete": True}
+    assert launched.checks["equity_metrics:snapshot_is_complete"] is True
     assert launched.assets["equity_metrics"]["snapshot_rows"] == launched.assets["equity_metrics"]["rows_read"]
-    assert "lorenz_curve" not in launched.assets["equity_metrics"]
+    assert launched.assets["offer_distribution"]["lawyers"] == launched.assets["equity_metrics"]["lawyers_eligible"]
+    assert not {"lorenz_curve", "worst_off"} & set(launched.assets["offer_distribution"])
     run = location.instance.get_run_by_id(launched.run_id)
     assert run is not None
     assert run.status.value == "SUCCESS"

@@ -1,4 +1,4 @@
-"""The nightly schedule, evaluated on a real instance: every missing day is asked for once, and again after a failure."""
+"""The schedules, evaluated on a real instance: every missing day is asked for once, and again after a failure; a week brings one refit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from litgo_pipelines.casework.equity_run import TIMEZONE
 from litgo_pipelines.definitions import defs
 from litgo_pipelines.orchestration.assets.equity import DAYS, FIRST_DAY
-from litgo_pipelines.orchestration.jobs import CALCULATE_EQUITY_METRICS
+from litgo_pipelines.orchestration.jobs import CALCULATE_EQUITY_METRICS, REFIT_EQUITY_PRICE
 from litgo_pipelines.orchestration.schedules import MOST_GAPS, WantedDay, nightly_equity, plan
 
 if TYPE_CHECKING:
@@ -136,3 +136,23 @@ def test_without_a_complete_day_there_is_nothing_to_run() -> None:
 def test_a_run_key_names_day_and_attempt() -> None:
     """So that each attempt is a new key."""
     assert WantedDay("2026-03-09", 2).run_key == "2026-03-09:2"
+
+
+def test_each_monday_after_the_nights_figures_the_price_is_refitted(dagster_instance: dg.DagsterInstance) -> None:
+    """Once a week at 03:00 in São Paulo; the tick asks for one run, of the facts as they are when it starts."""
+    from dagster._utils.schedules import schedule_execution_time_iterator
+
+    repository = defs.get_repository_def()
+    schedule = repository.get_schedule_def("weekly_price")
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    cron, zone = schedule.cron_schedule, schedule.execution_timezone
+    assert isinstance(cron, str)
+    ticks = schedule_execution_time_iterator(NIGHT.timestamp(), cron, zone)
+    found = [next(ticks).astimezone(TIMEZONE) for _ in range(3)]
+    assert found == [datetime(2026, 3, day, 3, tzinfo=TIMEZONE) for day in (16, 23, 30)]
+    with dg.build_schedule_context(instance=dagster_instance, scheduled_execution_time=found[0], repository_def=repository) as context:
+        (asked,) = schedule.evaluate_tick(context).run_requests or []
+    assert schedule.job_name == REFIT_EQUITY_PRICE
+    assert (asked.run_config, asked.partition_key) == ({}, None)
+    job = repository.get_job(REFIT_EQUITY_PRICE)
+    assert job.tags["litgo/exclusive"] == REFIT_EQUITY_PRICE

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from litgo_pipelines.ranking.calibration import Acceptance
+from litgo_pipelines.ranking.ranker import HandWeights
 from litgo_pipelines.rollout.bundle import EXTRA_FILES, Bundle, GoldenScoresDiffer, NoGoldenScores
 from litgo_pipelines.rollout.registry import CHAMPION, MODEL, Registry, RegistryUnavailable, Superseded
 from litgo_pipelines.rollout.tracking import EXPERIMENT, Tracking
@@ -62,6 +63,20 @@ def test_a_version_is_no_champion_until_it_is_promoted(tracking: Tracking, regis
     assert registry.champion() == "2"
     assert [(one.version, one.aliases) for one in registry.versions()] == [("2", (CHAMPION,)), ("1", ())]
     assert registry.versions()[0].tags == {"dataset_fingerprint": "abc"}
+
+
+def test_what_answers_is_the_champion_or_else_the_hand_weights(tracking: Tracking, registry: Registry, bundle_folder: Path) -> None:
+    """A version that is not promoted does not answer; one whose alias is taken away no longer does."""
+    assert isinstance(registry.answering(), HandWeights)
+    version = _registered(tracking, registry, bundle_folder)
+    assert isinstance(registry.answering(), HandWeights)
+    registry.promote(version, None)
+    features = np.random.default_rng(1).random((20, 8)).astype(np.float32)
+    answering = registry.answering()
+    assert answering.version == version
+    assert np.array_equal(answering.score(features), registry.load(version).score(features))
+    registry.client.delete_registered_model_alias(MODEL, CHAMPION)
+    assert isinstance(registry.answering(), HandWeights)
 
 
 def test_an_alias_that_moved_meanwhile_is_left_alone(tracking: Tracking, registry: Registry, bundle_folder: Path) -> None:

@@ -52,7 +52,7 @@ def explain(
     _require_one_answer(lawyer or oab, letter=letter, out=out, force=force, as_json=as_json)
     lawyer_id, case_id = _as_id(lawyer, "--lawyer"), _as_id(case, "--case")
     settings, as_of = get_settings(), datetime.now(UTC)
-    found = _read(settings, lawyer_id, oab, case_id, as_of, days or _DAYS)
+    found = _read(lawyer_id, oab, case_id, as_of, days or _DAYS)
     if as_json:
         typer.echo(json.dumps(asdict(found), default=_plain, ensure_ascii=False, indent=2))
     elif letter:
@@ -105,22 +105,14 @@ def _as_id(text: str | None, option: str) -> UUID | None:
         raise CannotExplain(f"{option} {text!r} is no id: ids look like 7e0b3f6e-6d4c-4f43-9a67-0d1d5c3a2b11") from None
 
 
-def _read(
-    settings: Settings, lawyer_id: UUID | None, oab: str | None, case_id: UUID | None, as_of: datetime, days: int
-) -> LawyerExplanation | CaseExplanation:
+def _read(lawyer_id: UUID | None, oab: str | None, case_id: UUID | None, as_of: datetime, days: int) -> LawyerExplanation | CaseExplanation:
     from litgo_pipelines.casework import explanations
-    from litgo_pipelines.marketplace.database import ensure_schema, open_engine, services_for
+    from litgo_pipelines.cli.marketplace import open_marketplace
 
-    url = services_for(settings).database
-    ensure_schema(settings, url)
-    engine = open_engine(url)
-    try:
-        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            if oab is not None:
-                lawyer_id = explanations.find_lawyer(connection, oab)
-            return _explained(connection, settings, lawyer_id, case_id, as_of, days)
-    finally:
-        engine.dispose()
+    with open_marketplace() as marketplace, marketplace.snapshot() as connection:
+        if oab is not None:
+            lawyer_id = explanations.find_lawyer(connection, oab)
+        return _explained(connection, marketplace.settings, lawyer_id, case_id, as_of, days)
 
 
 def _explained(

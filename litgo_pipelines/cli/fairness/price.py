@@ -116,18 +116,11 @@ def history(
 
 @contextmanager
 def _marketplace() -> Iterator[Connection]:
-    """A transaction on the marketplace's database; the schema must be that of this code."""
-    from litgo_pipelines.marketplace.database import ensure_schema, open_engine, services_for
+    """A transaction on the marketplace's database."""
+    from litgo_pipelines.cli.marketplace import open_marketplace
 
-    settings = get_settings()
-    services = services_for(settings)
-    ensure_schema(settings, services.database)
-    engine = open_engine(services.database)
-    try:
-        with engine.begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()
+    with open_marketplace() as marketplace, marketplace.engine.begin() as connection:
+        yield connection
 
 
 def _name(by: str | None) -> str:

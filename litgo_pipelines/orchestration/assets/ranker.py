@@ -1,12 +1,14 @@
 """From reviews to a promoted ranker: training set, candidate, evaluation, promotion; and the champion that people may move."""
 
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from litgo_pipelines.orchestration.moment import Moment
 from litgo_pipelines.orchestration.pictures import inline_png
 from litgo_pipelines.orchestration.resources import Project
 from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, Metadata, PromotionResult, TrainingSetRef
@@ -15,29 +17,6 @@ GROUP = "ranker"
 _OWNERS = ["team:data"]
 _TAGS = {"litgo/serves": "ranking"}
 SEED = 20_260_101
-
-
-class Moment(dg.Config):
-    """As of when the facts are read.
-
-    Attributes:
-        as_of: ISO 8601 with a zone; None: now.
-    """
-
-    as_of: str | None = None
-
-    def value(self) -> datetime:
-        """The moment as an aware datetime.
-
-        Raises:
-            ValueError: it has no zone, or is no time.
-        """
-        if self.as_of is None:
-            return datetime.now(UTC)
-        found = datetime.fromisoformat(self.as_of)
-        if found.tzinfo is None:
-            raise ValueError(f"as_of {self.as_of!r} needs a zone, such as 2026-01-31T02:00:00-03:00")
-        return found.astimezone(UTC)
 
 
 @dg.asset(kinds={"postgres", "parquet", "mlflow"}, group_name=GROUP, owners=_OWNERS, tags=_TAGS)
@@ -81,13 +60,13 @@ def ranker_candidate(training_set: TrainingSetRef, project: Project) -> dg.Mater
 @dg.asset(kinds={"mlflow"}, group_name=GROUP, owners=_OWNERS, tags=_TAGS)
 def candidate_evaluation(ranker_candidate: CandidateRef, project: Project) -> dg.MaterializeResult[EvaluationRef]:
     """Candidate, champion and hand weights on the same held-out cases, and the gate's verdict: pass, fail or insufficient data."""
+    from litgo_pipelines.casework.prices import offer_rule
     from litgo_pipelines.casework.replay import GiniReplay
-    from litgo_pipelines.equity.allocation import OfferRule
     from litgo_pipelines.rollout.steps import evaluate_candidate
 
     settings = project.settings
-    rule = OfferRule(settings.litgo_equity_price, settings.litgo_new_lawyer_bonus, exploration=0.0)
     with project.connection() as connection:
+        rule = replace(offer_rule(connection, settings), exploration=0.0)
         replay = GiniReplay.read(
             connection, ranker_candidate.training_set.as_of, rule=rule, new_lawyer_offers=settings.litgo_new_lawyer_offers
         )
