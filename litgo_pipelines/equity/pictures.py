@@ -44,7 +44,7 @@ def trade_off_picture(
     fairness.set_title("What a price of load buys and costs, replayed over 30 days", fontsize=10, loc="left")
     fairness.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     quality.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return _png(figure)
+    return small_png(figure)
 
 
 def comparison_picture(in_force: tuple[TradeOff, NDArray[np.float64]], asked: tuple[TradeOff, NDArray[np.float64]]) -> bytes:
@@ -77,7 +77,7 @@ def comparison_picture(in_force: tuple[TradeOff, NDArray[np.float64]], asked: tu
     bars.invert_yaxis()
     bars.set_xlim(0, 1)
     bars.grid(axis="x", alpha=0.25)
-    return _png(figure)
+    return small_png(figure)
 
 
 def _line(axes: Axes, prices: list[float], values: Sequence[float | None], colour: str, label: str, marker: str) -> None:
@@ -96,7 +96,7 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=80, layout="constrained")
 
 
-def _png(figure: Figure) -> bytes:
+def small_png(figure: Figure) -> bytes:
     """The figure in at most 256 colours, rare ones kept: a third of the bytes, which an event log can bear however restless the lines."""
     from PIL import Image
 

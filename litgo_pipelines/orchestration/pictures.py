@@ -6,7 +6,6 @@ What they show is computed elsewhere. Colours can be told apart by the colour-bl
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +53,7 @@ def lorenz_png(utilisation: NDArray[np.float64]) -> bytes:
     axes.set(xlabel="share of lawyers, least used first", ylabel="share of utilisation", xlim=(0, 1), ylim=(0, 1))
     axes.set_title(f"Utilisation of {len(utilisation):,} lawyers", fontsize=10)
     axes.legend(frameon=False, loc="upper left", fontsize=9)
-    return _png(figure)
+    return _small(figure)
 
 
 def utilisation_png(utilisation: NDArray[np.float64]) -> bytes:
@@ -78,7 +77,7 @@ def utilisation_png(utilisation: NDArray[np.float64]) -> bytes:
     )
     axes.set_title(f"Utilisation of {len(percent):,} lawyers", fontsize=10)
     axes.legend(frameon=False, fontsize=9)
-    return _png(figure)
+    return _small(figure)
 
 
 def trend_png(reports: Sequence[Report], limits: Limits) -> bytes:
@@ -117,7 +116,7 @@ def trend_png(reports: Sequence[Report], limits: Limits) -> bytes:
         axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
     ticks = days[:: -max(1, len(days) // 6)]
     gaps.set_xticks(ticks, [f"{day:%d/%m}" for day in ticks])
-    return _png(figure)
+    return _small(figure)
 
 
 def meetings_png(meetings: Sequence[Meeting]) -> bytes:
@@ -151,7 +150,7 @@ def meetings_png(meetings: Sequence[Meeting]) -> bytes:
     bar = figure.colorbar(shown, ax=axes, ticks=[0.25, 0.5, 1, 2, 4])
     bar.ax.set_yticklabels(["≤ ¼", "½", "1", "2", "≥ 4"], fontsize=8)
     bar.ax.minorticks_off()
-    return _png(figure)
+    return _small(figure)
 
 
 def _cell(one: Meeting | None) -> str:
@@ -170,11 +169,7 @@ def _with_most_cases(counts: Sequence[tuple[str, int]], most: int) -> list[str]:
     return sorted(sorted(sums, key=lambda name: (-sums[name], name))[:most])
 
 
-def _png(figure: Figure) -> bytes:
-    """The figure in at most 256 colours, rare ones kept: a third of the bytes that all colours take."""
-    from PIL import Image
+def _small(figure: Figure) -> bytes:
+    from litgo_pipelines.equity.pictures import small_png
 
-    drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png")
-    Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(small, format="PNG", optimize=True)
-    return small.getvalue()
+    return small_png(figure)

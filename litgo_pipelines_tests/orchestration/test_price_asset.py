@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -118,17 +118,14 @@ def test_too_little_data_is_a_verdict_and_no_failure(location: Location, databas
     assert not {"price_id", "trade_off_curve", "trade_off"} & set(found)
 
 
-def test_as_of_an_earlier_moment_it_is_rehearsed(location: Location, marketplace_url: str) -> None:
+def test_as_of_an_earlier_moment_it_is_rehearsed(location: Location, today: Engine) -> None:
     """`litgo run refit_equity_price --as-of …`: the facts of then, replayed by the settings of today; nothing is put in force."""
-    location.database = marketplace_url
-    launched = run_job(REFIT_EQUITY_PRICE, as_of=AS_OF, resources=location.resources(**EASY))
+    launched = run_job(REFIT_EQUITY_PRICE, as_of=datetime.now(UTC) - timedelta(days=1), resources=location.resources(**EASY))
     assert (launched.success, launched.partition, launched.errors, launched.checks) == (True, None, [], {})
     told = launched.assets["equity_price"]
     assert (told["verdict"], told["price_before"], told["price"]) == ("rehearsed", 0.5, 0.5)
     assert "0.375 is the smallest price" in str(told["reason"])
-    engine = open_engine(marketplace_url)
-    assert _history(engine) == []
-    engine.dispose()
+    assert _history(today) == []
 
 
 def test_a_champion_that_cannot_be_had_fails_the_run_before_anything_moves(location: Location, today: Engine) -> None:
