@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.casework.matching import Decision
-from litgo_pipelines.equity.allocation import Allocation
 from litgo_pipelines.marketplace.names import FEATURE_COLUMNS
 from litgo_pipelines.ranking.text import SPACE
 
@@ -93,11 +92,12 @@ def candidate_rows(decision: Decision, most: int) -> Iterable[Row]:
     if others.size > room:
         others = others[np.argpartition(-found.value[others], room)[:room]] if room else others[:0]
     recorded = np.concatenate([found.chosen, others])
+    why_shown = ["filled" if filled else "explored" if found.explored else "value" for filled in found.filled.tolist()]
     seen = zip(
         decision.candidates.members[recorded].tolist(),
         decision.candidates.score[recorded].tolist(),
         decision.u_eff[recorded].tolist(),
-        ["filled" if filled else "explored" if found.explored else "value" for filled in found.filled.tolist()] + _why_not(found, others),
+        why_shown + _why_not(decision, others),
         found.value[recorded].tolist(),
         decision.is_new[recorded].tolist(),
         strict=True,
@@ -107,15 +107,23 @@ def candidate_rows(decision: Decision, most: int) -> Iterable[Row]:
         yield decision.request_id, decision.names[member], score, u_eff, outcome, reason, value, is_new
 
 
-def _why_not(found: Allocation, others: NDArray[np.intp]) -> list[str]:
-    """The reason for each of `others`, who were not chosen. Who shares the band of the last one chosen lost a turn, not a comparison."""
+def _why_not(decision: Decision, others: NDArray[np.intp]) -> list[str]:
+    """The reason for each of `others`, who were not chosen.
+
+    Who shares the band of the last one chosen lost a turn, not a comparison, and who had waited as long as that one not even the turn:
+    there the lower load decided, then the hash.
+    """
+    found = decision.allocation
     best = found.chosen[~found.filled]
-    last = found.band[best].min() if best.size else np.inf
-    lost_turn = "not_drawn" if found.explored else "waited_less"
-    return [
-        "full" if full else lost_turn if band >= last else "below_cutoff"
-        for full, band in zip(found.full[others].tolist(), found.band[others].tolist(), strict=True)
-    ]
+    if not best.size:
+        return ["full"] * len(others)
+    last = found.band[best].min()
+    latest = decision.last_offered[best[found.band[best] == last]].max()
+    tied = decision.last_offered[others] == latest
+    lost_turn = np.where(found.explored, "not_drawn", np.where(tied, "tied", "waited_less"))
+    why = np.where(found.full[others], "full", np.where(found.band[others] >= last, lost_turn, "below_cutoff"))
+    told: list[str] = why.tolist()
+    return told
 
 
 def offer_rows(decision: Decision, lifetime: timedelta) -> Iterable[Row]:

@@ -27,6 +27,8 @@ FEATURE_NAMES: Final = (
 """The eight features in the order of `marketplace.names.FEATURES`, by names that say what they are."""
 
 _ROUNDING = 1e-9
+# Values are recorded in single precision, which moves them by at most this share.
+_RECORDED = 2.0**-24
 
 
 class Finding(StrEnum):
@@ -260,4 +262,4 @@ class CaseExplanation:
 
 def band_of(value: float) -> int:
     """The number of the value band that a recorded value lies in, as `equity.allocation` counts them."""
-    return math.floor(value / BAND + _ROUNDING)
+    return math.floor((value + abs(value) * _RECORDED) / BAND + _ROUNDING)

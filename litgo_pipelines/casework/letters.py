@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from litgo_pipelines.casework import wording as say
-from litgo_pipelines.casework.findings import COMPARED, KEPT_DAYS, Decision, Finding, LawyerExplanation, Request
+from litgo_pipelines.casework.findings import COMPARED, KEPT_DAYS, Decision, Finding, LawyerExplanation
 from litgo_pipelines.ranking.ranker import HAND_WEIGHTS_VERSION
 
 _WIDTH = 96
-_COUNTED_ONLY = frozenset({Finding.JOINED_LATER})
+_LEFT_OUT = frozenset({Finding.JOINED_LATER})
+_UNRECORDED = frozenset({Finding.BEYOND_RECORD, Finding.NO_RECORD, Finding.INACTIVE, Finding.ABSENT, Finding.NOT_COMPARED})
+_ON_REQUEST = (
+    "Destes pedidos não há números de V. Sa. registrados; por isso, estão contados por mês e área. A lista deles, um a um, pode ser pedida "
+    "ao encarregado."
+)
+_LOWER = "resultado em faixa inferior à do último incluído"
 # Numbers of articles stay with their words, and signs with what follows them (a line that begins with "+ " would become a list).
 _TOGETHER = re.compile(r"(\bart\.|\bDr\(a\)\.|\bnº|\bV\.|[§+\N{MINUS SIGN}=]) (?=\S)")
 
@@ -297,19 +304,35 @@ def _farewell(office: Office) -> Iterator[str]:
 
 
 def _annex(found: LawyerExplanation, as_of: datetime) -> Iterator[str]:
-    groups = say.grouped(one for one in found.decisions if one.finding not in _COUNTED_ONLY)
+    groups = say.grouped(one for one in found.decisions if one.finding not in _LEFT_OUT)
     if not groups:
         return
     yield "## Anexo: as decisões, caso a caso"
     yield (
-        "As mais recentes vêm primeiro. Cada linha traz data e horário do pedido, referência do caso (os oito primeiros caracteres do "
-        "seu código) e área. Compatibilidade, desconto, acréscimo e resultado estão em pontos, arredondados a uma casa, de modo que a "
-        "soma pode diferir em 0,1. Cada critério vai de 0 a 100. Pedidos de outras áreas ou anteriores à entrada na plataforma constam "
-        "apenas do item 5."
+        "As mais recentes vêm primeiro. Cada linha de decisão traz data e horário do pedido, referência do caso (os oito primeiros "
+        "caracteres do seu código) e área. Compatibilidade, desconto, acréscimo e resultado estão em pontos, arredondados a uma casa, de "
+        "modo que a soma pode diferir em 0,1. Cada critério vai de 0 a 100. Pedidos de outras áreas ou anteriores à entrada na "
+        "plataforma constam apenas do item 5."
     )
     for heading, decisions in groups:
         yield f"### {heading[0].upper()}{heading[1:]} ({say.number(len(decisions))})"
-        yield "\n".join(f"- {_line(one, as_of)}" for one in decisions)
+        if found.case_id is None and decisions[0].finding in _UNRECORDED:
+            yield _ON_REQUEST
+            yield "\n".join(f"- {line}" for line in _counts(decisions))
+        else:
+            yield "\n".join(f"- {_line(one, as_of)}" for one in decisions)
+
+
+def _counts(decisions: Sequence[Decision]) -> Iterator[str]:
+    """Decisions of which nothing is recorded, counted by month and area in their order."""
+    found: dict[tuple[str, str], list[Decision]] = {}
+    for one in decisions:
+        found.setdefault((say.month(one.request.at), say.plain(one.request.area)), []).append(one)
+    for (month, area), ones in found.items():
+        told = [f"{month}, {area}: {say.counted(len(ones), 'pedido', 'pedidos')}"]
+        why = Counter(_LOWER if one.request.beyond_are_lower else say.UNCERTAIN for one in ones if one.finding is Finding.BEYOND_RECORD)
+        told += [words if count == len(ones) else f"em {say.number(count)} deles, {words}" for words, count in why.most_common()]
+        yield "; ".join(told) + "."
 
 
 def _line(decision: Decision, as_of: datetime) -> str:
@@ -328,18 +351,9 @@ def _details(decision: Decision, as_of: datetime) -> Iterator[str]:
     if decision.numbers is not None:
         yield say.sum_of(decision.numbers)
     if decision.finding in (Finding.NOT_SHOWN, Finding.BEYOND_RECORD):
-        yield from _bounds(decision.finding, request=decision.request)
+        yield from say.bounds(decision)
     if decision.features is not None:
         yield f"critérios: {say.criteria(decision.features)}"
-
-
-def _bounds(finding: Finding, request: Request) -> Iterator[str]:
-    if finding is Finding.BEYOND_RECORD and request.least_recorded is not None:
-        yield f"resultado de no máximo {say.ceiling(request.least_recorded)}"
-    if request.cutoff is not None:
-        yield f"último incluído na faixa {say.band(request.cutoff)}"
-    if finding is Finding.BEYOND_RECORD and not request.beyond_are_lower:
-        yield "o registro não permite dizer se faltou resultado, vez ou capacidade"
 
 
 def _wrapped(block: str) -> str:

@@ -203,6 +203,7 @@ class Decision:
         u_eff: load when it was decided.
         step: what one more offer adds to it.
         is_new: whether the bonus is due.
+        last_offered: when each was offered a case last, before this one; as `equity.allocation.allocate` takes it.
         p_win: probability that an offer becomes a contract.
         allocation: the outcome of the offer rule.
     """
@@ -214,6 +215,7 @@ class Decision:
     u_eff: NDArray[np.float64]
     step: NDArray[np.float64]
     is_new: NDArray[np.bool_]
+    last_offered: NDArray[np.int64]
     p_win: float
     allocation: Allocation
 
@@ -262,11 +264,12 @@ def _allocated(market: Market, ask: _Ask, candidates: Candidates) -> Decision:
     step = market.loads.p_win / np.maximum(1.0, market.loads.capacity[members])
     lawyers = market.profiles.ids[members]
     is_new = market.profiles.received[members] < ask.new_lawyer_offers
+    last_offered = market.loads.last_offered[members]
     allocation = ask.policy(
         candidates.score,
         u_eff,
         is_new,
-        market.loads.last_offered[members],
+        last_offered,
         lawyers,
         ask.case.id.bytes,
         ask.top_n,
@@ -274,7 +277,7 @@ def _allocated(market: Market, ask: _Ask, candidates: Candidates) -> Decision:
         step=step,
         explore=_explorer(ask.request_id, ask.rule.exploration),
     )
-    return Decision(ask, candidates, lawyers, market.profiles.uuids, u_eff, step, is_new, market.loads.p_win, allocation)
+    return Decision(ask, candidates, lawyers, market.profiles.uuids, u_eff, step, is_new, last_offered, market.loads.p_win, allocation)
 
 
 def _explorer(request_id: UUID, share: float) -> np.random.Generator | None:

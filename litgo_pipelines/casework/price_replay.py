@@ -36,9 +36,9 @@ _S_SAMPLE = 40
 
 # What cases of before came to is given, however late it was signed: those cases are not offered again.
 _CONTRACTS = """
-SELECT c.lawyer_id, c.created_at FROM litgo.contracts c JOIN litgo.cases k ON k.id = c.case_id
+SELECT c.lawyer_id, c.created_at FROM litgo.contracts c
 WHERE c.status <> 'canceled' AND c.created_at > CAST(:since AS timestamptz) - interval '30 days' AND c.created_at <= :as_of
-  AND (c.created_at <= :since OR k.created_at <= :since)
+  AND (c.created_at <= :since OR EXISTS (SELECT FROM litgo.offers o WHERE o.case_id = c.case_id AND o.sent_at <= :since))
 ORDER BY c.created_at, c.id
 """
 # Each with the end of its hour, so that a window that ends at a full hour, as every night does, holds what it really held.
@@ -53,9 +53,14 @@ LEFT JOIN (SELECT lawyer_id, count(*) AS received, max(sent_at) AS last_at FROM 
     ON o.lawyer_id = l.id
 ORDER BY l.id
 """
+# Cases that were only asked about, without offers, load nobody. Who is offered one again later came first within two months.
 _CASES = """
-SELECT id, client_id, area, subarea, urgency_h, radius_km, summary, lat, lng, created_at FROM litgo.cases
-WHERE created_at <= :as_of AND created_at > :since ORDER BY created_at, id
+SELECT k.id, k.client_id, k.area, k.subarea, k.urgency_h, k.radius_km, k.summary, k.lat, k.lng, o.first_at
+FROM (SELECT case_id, min(sent_at) AS first_at FROM litgo.offers
+      WHERE sent_at > CAST(:since AS timestamptz) - interval '30 days' AND sent_at <= :as_of
+      GROUP BY case_id HAVING min(sent_at) > :since) o
+JOIN litgo.cases k ON k.id = o.case_id
+ORDER BY o.first_at, k.id
 """
 
 
@@ -66,7 +71,7 @@ class Past:
     Attributes:
         market: profiles as they are at the end, loads as they were at the beginning, which is its `as_of`.
         contracts, sent: what those loads consist of and what cases of before still came to, and offers sent before, for `Rehearsal`.
-        cases: with the time each came in, oldest first.
+        cases: with the time each was first offered, oldest first.
         until: end of the stretch, microseconds.
         joined: when each lawyer did, microseconds.
         share: of the marketplace that is replayed.
@@ -88,7 +93,7 @@ class Past:
         since = as_of - timedelta(days=30)
         market = read_market(connection, as_of)
         before = connection.execute(text(_BEFORE), {"since": since}).all()
-        cases = [(Case(*row[:9]), row.created_at) for row in connection.execute(text(_CASES), {"as_of": as_of, "since": since})]
+        cases = [(Case(*row[:9]), row.first_at) for row in connection.execute(text(_CASES), {"as_of": as_of, "since": since})]
         row = market.profiles.row
         contracts = [
             Contract(row[lawyer.bytes], micros(at), micros(at) + WINDOW)

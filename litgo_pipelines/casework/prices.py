@@ -31,6 +31,10 @@ SELECT COALESCE((SELECT price FROM litgo.equity_prices WHERE decided_at <= :mome
                 (SELECT previous FROM litgo.equity_prices ORDER BY id LIMIT 1))
 """
 
+_SET_BY_A_PERSON = """
+SELECT price FROM litgo.equity_prices WHERE decided_at > :since AND decided_at <= :until AND actor <> :refit ORDER BY id DESC LIMIT 1
+"""
+
 _ADD = """
 INSERT INTO litgo.equity_prices (price, previous, actor, reason, evidence, dagster_run_id, decided_at)
 VALUES (:price, :previous, :actor, :reason, CAST(:evidence AS jsonb), :run_id, GREATEST(:at, CAST(:since AS timestamptz)))
@@ -110,6 +114,18 @@ def price_at(connection: Connection, moment: datetime, default: float) -> float:
 
     found = connection.execute(text(_AT), {"moment": moment}).scalar_one()
     return default if found is None else float(found)
+
+
+def price_to_move_from(connection: Connection, since: datetime, until: datetime, default: float, *, refit: str) -> float:
+    """The price that moves between two moments are measured from: what a person set last in between, or what was in force at `since`.
+
+    Args:
+        refit: the actor whose prices are moves.
+    """
+    from sqlalchemy import text
+
+    found = connection.execute(text(_SET_BY_A_PERSON), {"since": since, "until": until, "refit": refit}).scalar_one_or_none()
+    return price_at(connection, since, default) if found is None else float(found)
 
 
 def take_turn(connection: Connection) -> None:

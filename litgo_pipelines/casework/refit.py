@@ -12,10 +12,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from litgo_pipelines.casework.distribution import Terms, report_of, snapshot_moments
 from litgo_pipelines.casework.price_replay import Past, Replayed, replay
-from litgo_pipelines.casework.prices import MOST_PRICE, PriceInForce, frozen, offer_rule, price_at, price_in_force, set_price, take_turn
+from litgo_pipelines.casework.prices import (
+    MOST_PRICE,
+    PriceInForce,
+    frozen,
+    offer_rule,
+    price_at,
+    price_in_force,
+    price_to_move_from,
+    set_price,
+    take_turn,
+)
 from litgo_pipelines.casework.responses import ResponseModel, TooLittleRecorded, fit_responses, read_answers
 from litgo_pipelines.equity.allocation import OfferRule
+from litgo_pipelines.equity.distribution import Distribution
 from litgo_pipelines.equity.pricing import PRICES, TradeOff, choose, reachable
 from litgo_pipelines.ranking.ranker import Ranker
 from litgo_pipelines.settings import Settings
@@ -29,7 +41,10 @@ _WEEK = timedelta(days=7) - timedelta(hours=1)
 _SAME = 1e-9
 
 Progress = Callable[[int, int], None]
-Verdict = Literal["moved", "kept", "rehearsed", "frozen", "superseded", "insufficient data"]
+Verdict = Literal["moved", "kept", "rehearsed", "frozen", "superseded", "implausible", "insufficient data"]
+
+MOST_DOUBT = 0.1
+"""A replay at the price in force whose Gini lies further than this from the observed one does not describe the marketplace."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +53,9 @@ class LastMonth:
 
     Attributes:
         model: how lawyers and clients answered.
-        rule: in force, without exploration: every price meets the same chance.
+        rule: in force at `as_of`, without exploration: every price meets the same chance.
         top_n: offers that a case had, by the record.
+        observed: what the newest snapshot shows; None where there is none.
     """
 
     as_of: datetime
@@ -47,6 +63,7 @@ class LastMonth:
     model: ResponseModel
     rule: OfferRule
     top_n: int
+    observed: Distribution | None
     settings: Settings
 
     @classmethod
@@ -60,9 +77,10 @@ class LastMonth:
         model = fit_responses(answers)
         past = Past.read(connection, as_of)
         if not past.cases:
-            raise TooLittleRecorded("no case came in within 30 days")
-        rule = replace(offer_rule(connection, settings), exploration=0.0)
-        return cls(as_of, past, model, rule, _offers_a_case(answers.case), settings)
+            raise TooLittleRecorded("no case was offered for the first time within 30 days")
+        price = price_at(connection, as_of, settings.litgo_equity_price)
+        rule = replace(offer_rule(connection, settings), price=price, price_id=None, exploration=0.0)
+        return cls(as_of, past, model, rule, _offers_a_case(answers.case), observed(connection, as_of, settings), settings)
 
     def under(self, prices: Sequence[float], ranker: Ranker, on_progress: Progress = lambda _done, _of: None) -> list[Replayed]:
         """Replay under each price, in the order of `prices`."""
@@ -79,6 +97,14 @@ class LastMonth:
         )
 
 
+def observed(connection: Connection, as_of: datetime, settings: Settings) -> Distribution | None:
+    """The distribution that the newest snapshot up to `as_of` shows; None where there is none within the 30 days."""
+    moments = snapshot_moments(connection, as_of)
+    if not moments or moments[0] <= as_of - timedelta(days=30):
+        return None
+    return report_of(connection, moments[0], Terms.of(settings)).distribution
+
+
 def _offers_a_case(case: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int:
     return int(np.median(np.unique(case, return_counts=True)[1]))
 
@@ -89,8 +115,10 @@ class Refit:
 
     Attributes:
         before, after: the price in force.
-        base: the price that was in force a week ago, from which it may move by a share a week.
+        base: what it may move from by a share a week: the price in force a week ago, or what a person has set since.
         curve: by price, ascending; empty where too little is recorded.
+        cases, share: how many were replayed, and of which share of the marketplace.
+        observed_gini: of the newest snapshot, beside which the curve is to be read.
         price_id: of the row that was written; None where nothing was.
     """
 
@@ -102,6 +130,7 @@ class Refit:
     curve: tuple[TradeOff, ...] = ()
     cases: int = 0
     share: float = 1.0
+    observed_gini: float | None = None
     price_id: int | None = None
 
     def evidence(self) -> dict[str, Any]:
@@ -129,20 +158,33 @@ def refit_price(
     """
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         now = price_in_force(connection, settings.litgo_equity_price)
-        base = price_at(connection, as_of - _WEEK, settings.litgo_equity_price)
+        base = price_to_move_from(connection, as_of - _WEEK, as_of, settings.litgo_equity_price, refit=ACTOR)
         try:
             month = LastMonth.read(connection, as_of, ranker, settings)
         except TooLittleRecorded as missing:
             return Refit("insufficient data", str(missing), now.price, now.price, base)
+    before = month.rule.price
     allowed = reachable(base, settings.litgo_equity_max_move, MOST_PRICE)
-    curve = tuple(one.trade_off for one in month.under(sorted({*PRICES, *allowed, now.price}), ranker, on_progress))
-    found = Refit("kept", "", now.price, now.price, base, curve, len(month.past.cases), month.past.share)
+    curve = tuple(one.trade_off for one in month.under(sorted({*PRICES, *allowed, before}), ranker, on_progress))
+    seen = None if month.observed is None else month.observed.gini_utilisation
+    found = Refit("kept", "", before, before, base, curve, len(month.past.cases), month.past.share, seen)
     if any(one.gini_utilisation is None for one in curve):
         return replace(found, verdict="insufficient data", reason="no replayed case became a contract: there is no inequality to compare")
     choice = choose(curve, allowed, target_gini=settings.litgo_equity_target_gini, most_gap=settings.litgo_fairness_max_gap)
+    doubt = _doubt(before, curve, seen)
+    if doubt:
+        return replace(found, verdict="implausible", reason=f"{doubt}; nothing was put in force: {choice.price:g} would have been chosen")
     if rehearse:
-        return replace(found, verdict="rehearsed", reason=f"nothing was put in force; {choice.reason}")
+        return replace(found, verdict="rehearsed", reason=f"as of {as_of:%Y-%m-%d %H:%M} UTC, nothing was put in force: {choice.reason}")
     return _put_in_force(engine, replace(found, after=choice.price, reason=choice.reason), now, settings, as_of, run_id)
+
+
+def _doubt(price: float, curve: Sequence[TradeOff], seen: float | None) -> str:
+    """Why the replay cannot be believed, if so: at the price in force it must come near what was observed."""
+    (replayed,) = (one.gini_utilisation for one in curve if one.price == price)
+    if seen is None or replayed is None or abs(replayed - seen) <= MOST_DOUBT:
+        return ""
+    return f"a replay at the price in force gives a Gini of {replayed:.3f}, but {seen:.3f} was observed"
 
 
 def _put_in_force(engine: Engine, found: Refit, read: PriceInForce, settings: Settings, as_of: datetime, run_id: str | None) -> Refit:

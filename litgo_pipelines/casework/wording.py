@@ -6,7 +6,7 @@ reader can add them up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -29,11 +29,15 @@ SHOWN_REASONS: Final = {
 NOT_SHOWN_REASONS: Final = {
     "below_cutoff": "resultado abaixo do obtido pelo último incluído",
     "waited_less": "resultado equivalente ao do último incluído, mas outros esperavam há mais tempo por uma oferta",
+    "tied": "resultado equivalente ao do último incluído, com o mesmo tempo de espera por uma oferta; decidiu a menor carga e, persistindo "
+    "o empate, um número calculado a partir dos códigos internos do caso e do advogado",
     "not_drawn": "resultado equivalente ao do último incluído, em pedido cuja ordem foi sorteada",
     "full": "capacidade mensal tomada: mais uma oferta a ultrapassaria",
 }
 OUTRANKED: Final = "outros ficaram à frente; o registro da época não guardou o resultado final"
 """`below_cutoff` of a record without values, in which losing a turn was not told from a lower value."""
+UNCERTAIN: Final = "o registro não permite dizer se faltou resultado, vez ou capacidade"
+"""Of somebody beyond the record who does not surely lie in a lower band."""
 
 _FINDINGS = {
     Finding.OFFERED: "casos oferecidos",
@@ -101,10 +105,16 @@ def day_and_hour(moment: datetime) -> str:
     return f"{moment.astimezone(TIMEZONE):%d/%m/%Y, %Hh%M}"
 
 
+def month(moment: datetime) -> str:
+    """The month in São Paulo: março de 2026."""
+    local = moment.astimezone(TIMEZONE)
+    return f"{_MONTHS[local.month - 1]} de {local.year}"
+
+
 def long_date(moment: datetime) -> str:
     """The date in São Paulo as letters bear it: 12 de março de 2026, and 1º de março."""
     local = moment.astimezone(TIMEZONE)
-    return f"{'1º' if local.day == 1 else local.day} de {_MONTHS[local.month - 1]} de {local.year}"
+    return f"{'1º' if local.day == 1 else local.day} de {month(moment)}"
 
 
 def case_reference(case_id: UUID) -> str:
@@ -210,6 +220,17 @@ def offer_state(offer: Offer, as_of: datetime) -> str:
     if offer.responded_at is not None and offer.status in ("interested", "declined"):
         told += f" em {day(offer.responded_at)}"
     return told if offer.decline_reason is None else f"{told} ({_DECLINES[offer.decline_reason]})"
+
+
+def bounds(decision: Decision) -> Iterator[str]:
+    """What a lawyer who was not shown may know of the others' results: bands and ceilings, nobody's own value."""
+    request = decision.request
+    beyond = decision.finding is Finding.BEYOND_RECORD
+    if beyond and request.least_recorded is not None:
+        yield f"resultado de no máximo {ceiling(request.least_recorded)}"
+    yield "nenhum incluído tinha espaço" if request.cutoff is None else f"último incluído na faixa {band(request.cutoff)}"
+    if beyond and not request.beyond_are_lower:
+        yield UNCERTAIN
 
 
 def grouped(decisions: Iterable[Decision]) -> list[tuple[str, list[Decision]]]:

@@ -48,7 +48,8 @@ def run(
 ) -> None:
     """Execute one Dagster job now; the run shows in the UI.
 
-    A daily job takes the newest day that was complete at `--as-of`; exit code 1 if the run fails.
+    A daily job takes the newest day that was complete at `--as-of`; exit code 1 if the run fails. `refit_equity_price --as-of` rehearses:
+    nothing is put in force.
 
     Example: `litgo run retrain_ranker --json`
     """
@@ -79,12 +80,14 @@ def as_dict(job: str, launched: Launched) -> dict[str, object]:
         "partition": launched.partition,
         "assets": launched.assets,
         "checks": launched.checks,
+        "remarks": launched.remarks,
         "errors": launched.errors,
     }
 
 
 def _print(job: str, launched: Launched) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -96,6 +99,7 @@ def _print(job: str, launched: Launched) -> None:
             table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
         console.print(table)
     for check, passed in launched.checks.items():
-        console.print(f"check {check}: " + ("[green]passed[/]" if passed else "[yellow]did not pass[/]"))
+        told = f" ({escape(launched.remarks[check])})" if check in launched.remarks and not passed else ""
+        console.print(f"check {check}: " + ("[green]passed[/]" if passed else f"[yellow]did not pass[/]{told}"))
     for error in launched.errors:
         console.print(f"[red]{error}[/]")

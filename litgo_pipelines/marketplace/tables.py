@@ -164,7 +164,7 @@ match_candidates = Table(
     Column("score", REAL, nullable=False, comment="acceptance probability"),
     Column("u_eff", REAL, nullable=False),
     _one_of("outcome", "shown", "not_shown"),
-    _one_of("reason", "value", "filled", "explored", "full", "below_cutoff", "waited_less", "not_drawn"),
+    _one_of("reason", "value", "filled", "explored", "full", "below_cutoff", "waited_less", "tied", "not_drawn"),
     Column("fair_score", REAL, comment="score - a * u_eff + bonus of new lawyers"),
     Column("is_new", Boolean, comment="whether the bonus was due"),
     comment="A log kept 180 days: no foreign keys, so that writing and expiring it stays cheap.",

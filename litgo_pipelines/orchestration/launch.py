@@ -20,13 +20,14 @@ class UnknownJob(LitgoError):
 
 @dataclass(frozen=True)
 class Launched:
-    """A finished run: its id, whether it succeeded, what its assets and checks reported, and its errors."""
+    """A finished run: its id, whether it succeeded, what its assets and checks reported, what was said of a check, and its errors."""
 
     run_id: str
     success: bool
     partition: str | None
     assets: dict[str, dict[str, int | float | str | bool]]
     checks: dict[str, bool]
+    remarks: dict[str, str]
     errors: list[str]
 
 
@@ -85,6 +86,7 @@ def _launched(result: Any, partition: str | None) -> Launched:
 
     assets: dict[str, dict[str, int | float | str | bool]] = {}
     checks: dict[str, bool] = {}
+    remarks: dict[str, str] = {}
     errors = []
     for event in result.all_events:
         if event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
@@ -94,13 +96,16 @@ def _launched(result: Any, partition: str | None) -> Launched:
             }
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             evaluation = event.asset_check_evaluation_data
-            checks[f"{evaluation.asset_key.to_user_string()}:{evaluation.check_name}"] = bool(evaluation.passed)
+            name = f"{evaluation.asset_key.to_user_string()}:{evaluation.check_name}"
+            checks[name] = bool(evaluation.passed)
+            if evaluation.description:
+                remarks[name] = evaluation.description
         elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
             failure = event.step_failure_data.error
             while failure is not None and failure.cause is not None:
                 failure = failure.cause
             errors.append(f"{event.step_key}: {failure.message.strip() if failure else event.message}")
-    return Launched(result.run_id, result.success, partition, assets, checks, errors)
+    return Launched(result.run_id, result.success, partition, assets, checks, remarks, errors)
 
 
 def _short(value: Any) -> bool:

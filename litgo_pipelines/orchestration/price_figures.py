@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     from litgo_pipelines.settings import Settings
 
 
-def refit_metadata(found: Refit, settings: Settings) -> dict[str, Any]:
+def refit_metadata(found: Refit, as_of: datetime, settings: Settings) -> dict[str, Any]:
     """Verdict, prices, the curve as a table and as a picture. What is unknown is left out."""
     shown: dict[str, Any] = {
+        "as_of": dg.MetadataValue.timestamp(as_of),
         "verdict": found.verdict,
         "reason": found.reason,
         "price_before": found.before,
@@ -23,6 +25,8 @@ def refit_metadata(found: Refit, settings: Settings) -> dict[str, Any]:
         "cases_replayed": found.cases,
         "share_replayed": found.share,
     }
+    if found.observed_gini is not None:
+        shown["observed_gini"] = found.observed_gini
     if found.price_id is not None:
         shown["price_id"] = found.price_id
     if found.curve:

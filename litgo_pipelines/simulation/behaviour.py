@@ -13,7 +13,7 @@ from litgo_pipelines.casework.draws import gumbel, uniform
 from litgo_pipelines.simulation import truth
 
 CONTRACTS_PER_CASE = 0.85
-"""Share of the cases that end in a contract, as the behaviour below brings it about; scales the demand."""
+"""Scales the demand: about the share of cases that end in a contract while hand weights choose. With a trained ranker it is above .9."""
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR

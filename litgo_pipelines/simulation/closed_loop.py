@@ -193,7 +193,7 @@ class _Loop:
         self._rehearsal.change(self._conditions, replace(self._setup.rule, price=choice.price))
 
     def _past(self, since: datetime, until: datetime) -> Past:
-        """What happened between two moments, ready to be replayed (as `Past.read` reads it)."""
+        """What happened between two moments, ready to be replayed: as `Past.read`, without what was signed later for cases of before."""
         market, contracts = self._world.market, self._rehearsal.contracts
         held = [one for one in contracts if one.signed_at <= micros(since) < one.counts_until]
         sent = [(at, chosen) for at, chosen in self._rehearsal.offers if at <= micros(since)]

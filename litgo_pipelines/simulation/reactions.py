@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.casework.draws import as_numbers, paired
 from litgo_pipelines.casework.market import micros
-from litgo_pipelines.casework.matching import Decision
+from litgo_pipelines.casework.matching import Candidates, Decision
 from litgo_pipelines.casework.rehearsal import WINDOW, Contract, Reaction
 from litgo_pipelines.casework.responses import Answers
 from litgo_pipelines.marketplace.match_log import OUTCOMES
@@ -65,6 +65,23 @@ class Settled:
         return self.winner >= 0 and micros(self.decision.ask.at) + self.sign_us <= until
 
 
+def only_chosen(decision: Decision) -> Decision:
+    """The decision without those who were not chosen: of a long life, that is nearly all of the memory."""
+    chosen = decision.allocation.chosen
+
+    def kept(whole: Any, *names: str) -> dict[str, Any]:
+        return {name: getattr(whole, name)[chosen] for name in names}
+
+    found = decision.allocation
+    per_candidate = [field.name for field in fields(decision) if isinstance(getattr(decision, field.name), np.ndarray)]
+    return replace(
+        decision,
+        candidates=Candidates(**kept(decision.candidates, "members", "features", "raw", "score")),
+        allocation=replace(found, chosen=np.arange(len(chosen)), **kept(found, "value", "band", "full")),
+        **kept(decision, *per_candidate),
+    )
+
+
 class TrueReactions:
     """Answers decisions by the hidden truth. `relevance` of the case's candidates, shape (n,), must be set before each.
 
@@ -105,7 +122,7 @@ class TrueReactions:
             )
         answer_us = np.where(silent, np.nan, delay)
         sign_us = float(chosen_at - sent) if contract else float("nan")
-        self.record.append(Settled(decision, utilisation, outcome, interested, known_at, answer_us, winner, sign_us, canceled))
+        self.record.append(Settled(only_chosen(decision), utilisation, outcome, interested, known_at, answer_us, winner, sign_us, canceled))
         return Reaction(np.where(interested, chosen_at, sent + waited), contract)
 
     def _contracted(

@@ -114,6 +114,18 @@ def test_a_lost_turn_is_not_a_lower_result(town: Town) -> None:
     assert band_of(found.numbers.value) == band_of(found.request.cutoff)
 
 
+@pytest.mark.parametrize("last", [None, NOON - DAY])
+def test_whoever_waited_as_long_is_not_told_that_others_waited_longer(last: datetime | None, town: Town) -> None:
+    """`tied`: offered the same earlier case, or never any; `waited_less` only for whoever was offered one later than the last chosen."""
+    first = town.lawyer(last_offered_at=NOON - 3 * DAY if last else None)
+    lawyers = {first, *town.lawyers(2, last_offered_at=last)}
+    later = town.lawyer(last_offered_at=NOON - HOUR)
+    shown = set(matched(town, top_n=2).chosen_ids)
+    (tied,) = lawyers - shown
+    assert last is None or first in shown
+    assert [only(explained(town, one)).reason for one in (tied, later)] == ["tied", "waited_less"]
+
+
 def test_a_drawn_order_is_told_as_such(town: Town) -> None:
     """`explored` for whoever was drawn, `not_drawn` for the others, and the request says that it explored."""
     lawyers = town.lawyers(2)
@@ -447,6 +459,13 @@ def test_absence_is_what_matching_takes_it_for(until: datetime | None, since: da
     assert moment is not None
     (available,) = Market(None, loads, NOON).available(np.array([0]), moment)  # type: ignore[arg-type]  # profiles are not looked at
     assert is_absent(until, since, at) == (not available)
+
+
+@given(st.integers(-300, 100), st.integers(0, 50), st.sampled_from([0.0, 0.0025, 0.005, 0.01, 0.0199]))
+def test_a_value_on_the_edge_keeps_its_band_through_the_record(band: int, load: int, above: float) -> None:
+    """Single precision, in which values are recorded, may put an edge a little below itself; and no value is moved a band up."""
+    value = (band * BAND + above + load / 50) - load / 50
+    assert band_of(float(np.float32(value))) == np.floor(value / BAND + 1e-9) == band
 
 
 @given(st.floats(-2, 2))

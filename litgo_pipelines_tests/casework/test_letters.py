@@ -130,7 +130,8 @@ def test_a_letter_says_what_the_law_asks_for(busy_town: list[UUID], town: Town) 
     assert f"participou da comparação em {summary.compared} pedidos, dos quais {summary.compared_for_offers} com envio de ofertas" in text
     assert f"Recebeu {summary.offered} oferta" in text
     for decision in found.decisions:
-        assert f"caso {say.case_reference(decision.request.case_id)} (civil)" in text
+        listed = f"caso {say.case_reference(decision.request.case_id)} (civil)" in text
+        assert listed == (decision.finding is not Finding.BEYOND_RECORD)
 
 
 def test_a_letter_can_be_read_as_plain_text(busy_town: list[UUID], town: Town) -> None:
@@ -153,6 +154,34 @@ def test_a_letter_about_one_case_is_about_that_case(town: Town) -> None:
     assert f"o caso de referência {say.case_reference(case)}" in text
     assert "participou da comparação em 1 pedido, e o caso não lhe foi oferecido" in text
     assert text.count("resultado abaixo do obtido pelo último incluído") == 2
+
+
+def test_what_is_not_recorded_is_counted_and_can_be_asked_for(town: Town) -> None:
+    """By month of São Paulo and area, told apart by what the record allows to say; asked about alone, the one decision is listed."""
+    lawyer = town.lawyer()
+    late = datetime(2026, 3, 1, 2, tzinfo=UTC)
+    lower = replace(REQUEST, least_recorded=0.25, cutoff=0.31)
+    uncertain = replace(REQUEST, least_recorded=0.31, cutoff=0.31)
+    beyond = [
+        Decision(one, Finding.BEYOND_RECORD)
+        for one in (lower, uncertain, lower, replace(lower, area="penal"), *(replace(one, at=late) for one in [uncertain] * 200))
+    ]
+    absent = Decision(replace(REQUEST, area="penal"), Finding.ABSENT)
+    missed = Decision(replace(REQUEST, case_id=uuid4()), Finding.NOT_SHOWN, "full", numbers=FULL)
+    found = replace(explained(town, lawyer), decisions=(*beyond, absent, missed))
+    text = letter(found)
+    assert (
+        f"março de 2026, civil: 3 pedidos; em 2 deles, resultado em faixa inferior à do último incluído; em 1 deles, {say.UNCERTAIN}."
+        in text
+    )
+    assert "março de 2026, penal: 1 pedido; resultado em faixa inferior à do último incluído." in text
+    assert f"fevereiro de 2026, civil: 200 pedidos; {say.UNCERTAIN}." in text
+    assert text.endswith("- março de 2026, penal: 1 pedido.")
+    assert "um a um, pode ser pedida ao encarregado" in text
+    assert f"caso {say.case_reference(missed.request.case_id)} (civil)" in text
+    assert say.case_reference(REQUEST.case_id) not in text
+    alone = letter(replace(found, case_id=REQUEST.case_id, decisions=(beyond[0],)))
+    assert f"caso {say.case_reference(REQUEST.case_id)} (civil); resultado de no máximo 26" in alone
 
 
 def test_a_letter_about_nothing_says_so(town: Town) -> None:

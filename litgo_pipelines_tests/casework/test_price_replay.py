@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -53,6 +54,13 @@ def rehearsed(past: Past) -> Rehearsal:
 def replayed(past: Past, prices: Sequence[float] = (0.5,), reactions: Any = EVERYBODY, **changes: Any) -> list[Replayed]:
     given: dict[str, Any] = {"top_n": 1, "new_lawyer_offers": 0, "newcomer_days": 90, "least_lawyers": 2}
     return replay(past, HandWeights(), [replace(RULE, price=one) for one in prices], reactions, **(given | changes))
+
+
+def offered(town: Town, lawyer: UUID, at: datetime) -> UUID:
+    """A case that came at a moment and was offered at once, in vain."""
+    case = town.case(created_at=at)
+    town.offer(lawyer, at, "expired", case=case)
+    return case
 
 
 class Noting:
@@ -108,9 +116,9 @@ def test_what_cases_of_before_came_to_later_is_part_of_the_past(town: Town) -> N
     """Such a case is not offered again, so its contract comes when it did; those of later cases are for the replay to bring about."""
     lawyer = town.lawyer()
     for status, days in (("active", 2), ("canceled", 1)):
-        town.contract(lawyer, SINCE + days * DAY, status, town.case(created_at=SINCE - DAY))
-    town.contract(lawyer, NOON + SECOND, case=town.case(created_at=SINCE - DAY))
-    town.contract(lawyer, SINCE + 3 * DAY, case=town.case(created_at=SINCE + DAY))
+        town.contract(lawyer, SINCE + days * DAY, status, offered(town, lawyer, SINCE - DAY))
+    town.contract(lawyer, NOON + SECOND, case=offered(town, lawyer, SINCE - DAY))
+    town.contract(lawyer, SINCE + 3 * DAY, case=offered(town, lawyer, SINCE + DAY))
     past = read(town)
     assert past.market.loads.cases.tolist() == [0]
     assert past.contracts == [Contract(0, micros(SINCE + 2 * DAY), micros(SINCE + 32 * DAY))]
@@ -119,10 +127,13 @@ def test_what_cases_of_before_came_to_later_is_part_of_the_past(town: Town) -> N
 
 
 def test_the_cases_of_the_thirty_days_are_offered_in_turn(town: Town) -> None:
-    """Oldest first; one of the very beginning is over, one of the very end is not."""
-    later, first = town.case(created_at=NOON), town.case(created_at=SINCE + SECOND)
-    town.case(created_at=SINCE)
-    town.case(created_at=NOON + SECOND)
+    """Oldest first; one of the very beginning is over, one of the very end is not. Who was only asked about loads nobody."""
+    lawyer, other = town.lawyers(2)
+    later, first = (offered(town, lawyer, at) for at in (NOON, SINCE + SECOND))
+    town.offer(other, SINCE + DAY, case=first)
+    town.offer(other, SINCE + DAY, case=offered(town, lawyer, SINCE))
+    offered(town, lawyer, NOON + SECOND)
+    town.case(created_at=SINCE + DAY)
     past = read(town)
     assert [(case.id, at) for case, at in past.cases] == [(first, SINCE + SECOND), (later, NOON)]
     assert past.cases[0][0] == town.as_case(first)
@@ -133,7 +144,7 @@ def test_nobody_is_offered_a_case_before_joining(town: Town) -> None:
     old, young = town.lawyer(), town.lawyer(created_at=SINCE + 10 * DAY)
     town.lawyer(created_at=NOON - SECOND)
     for days in (5, 9, 10, 11):
-        town.case(created_at=SINCE + days * DAY)
+        offered(town, old, SINCE + days * DAY)
     reactions = Noting()
     (found,) = replayed(read(town), reactions=reactions, top_n=5)
     assert [who for _, who in reactions.shown] == [{old}, {old}, {old, young}, {old, young}]
@@ -147,7 +158,7 @@ def test_who_is_absent_inactive_or_not_asked_for_takes_no_part(town: Town) -> No
     town.lawyer(status="inactive")
     town.lawyer(primary_area="penal")
     for days in (5, 15):
-        town.case(created_at=SINCE + days * DAY)
+        offered(town, there, SINCE + days * DAY)
     past, reactions = read(town), Noting()
     (found,) = replayed(past, reactions=reactions, top_n=5)
     assert [who for _, who in reactions.shown] == [{there}, {there, back}]
@@ -157,9 +168,9 @@ def test_who_is_absent_inactive_or_not_asked_for_takes_no_part(town: Town) -> No
 
 def test_what_an_offer_is_worth_is_reckoned_anew_each_night(town: Town) -> None:
     """From the offers of the replay itself, a day after they were made."""
-    town.lawyer()
+    lawyer = town.lawyer()
     for days in range(12):
-        town.case(created_at=SINCE + days * DAY + SECOND)
+        offered(town, lawyer, SINCE + days * DAY + SECOND)
     reactions = Noting()
     replayed(read(town), reactions=reactions)
     assert reactions.worth == [20 / (100 + max(0, days - 1)) for days in range(12)]
@@ -181,7 +192,7 @@ def test_figures_are_those_of_what_was_replayed(town: Town) -> None:
     full, free, free_too = (town.lawyer(capacidade_mensal=capacity) for capacity in (1, 30, 30))
     town.contract(full, SINCE - DAY, case=town.case(created_at=SINCE - 2 * DAY))
     for days in range(10):
-        town.case(created_at=SINCE + (days + 5) * DAY)
+        offered(town, free, SINCE + (days + 5) * DAY)
     past = read(town)
     (found,) = replayed(past, top_n=3, least_lawyers=1)
     used = dict(zip(past.market.profiles.uuids, found.utilisation, strict=True))
@@ -212,7 +223,7 @@ def test_an_offer_is_worth_what_it_was_on_the_same_facts(town: Town) -> None:
     for at in [*moments, SINCE, SINCE - SECOND]:
         town.offer(lawyer, at, "expired", case=town.case(created_at=at))
     for at in (night - 30 * DAY, night - 30 * DAY + SECOND, SINCE - 30 * DAY, SINCE - 5 * DAY, SINCE, SINCE + SECOND, night):
-        town.contract(lawyer, at, case=town.case(created_at=SINCE - 40 * DAY))
+        town.contract(lawyer, at, case=offered(town, lawyer, SINCE - 40 * DAY))
     town.contract(lawyer, SINCE - DAY, "canceled")
     past = read(town)
     rehearsal = rehearsed(past)

@@ -254,18 +254,44 @@ def test_a_rehearsal_puts_nothing_in_force(engine: Engine) -> None:
     """It tells what would have been chosen, frozen or not."""
     found = refit(engine, NOON - HOUR, rehearse=True)
     assert (found.verdict, found.before, found.after, found.price_id) == ("rehearsed", 0.5, 0.5, None)
-    assert "nothing was put in force; 0.375 is the smallest" in found.reason
+    assert "nothing was put in force: 0.375 is the smallest" in found.reason
     assert rows(engine) == 0
 
 
 def test_as_of_an_earlier_moment_the_price_of_a_week_before_it_is_the_base(engine: Engine) -> None:
-    """What was set since does not count."""
+    """What was set since does not count, and the price told is the one of then."""
     put(engine, 0.8, NOON - 2 * DAY - WEEK)
     put(engine, 2.0, NOON)
     found = refit(engine, NOON - DAY, rehearse=True)
-    assert (found.base, found.before) == (0.8, 2.0)
+    assert (found.base, found.before, found.after) == (0.8, 0.8, 0.8)
     assert "0.6 is the smallest" in found.reason
-    assert 2.0 in [one.price for one in found.curve]
+    assert 0.8 in [one.price for one in found.curve]
+    assert in_force(engine).price == 2.0
+
+
+def test_what_a_person_set_this_week_is_what_the_price_moves_from(engine: Engine) -> None:
+    """Not thrown back to last week's: from 2 it goes to 1.5 at most, however often it is refitted."""
+    put(engine, 2.0, NOON - HOUR)
+    first, again = refit(engine), refit(engine, NOON + DAY)
+    assert (first.verdict, first.base, first.before, first.after) == ("moved", 2.0, 2.0, 1.5)
+    assert (again.verdict, again.base, again.after) == ("kept", 2.0, 1.5)
+
+
+def test_a_replay_far_from_what_was_observed_moves_nothing(engine: Engine) -> None:
+    """Here the snapshot says that one lawyer has everything, which no replay of this month comes to."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO litgo.equity_snapshots (as_of, lawyer_id, cases_30d, capacidade_mensal, utilisation, area, capacity_band, "
+                "is_new, eligible) SELECT :at, id, CASE WHEN cv_score = 0 THEN 9 ELSE 0 END, 10, 0, 'civil', '1-10', false, true "
+                "FROM litgo.lawyers"
+            ),
+            {"at": NOON - HOUR},
+        )
+    found = refit(engine)
+    assert (found.verdict, found.before, found.after, found.price_id) == ("implausible", 0.5, 0.5, None)
+    assert "but 0.917 was observed" in found.reason
+    assert rows(engine) == 0
 
 
 def test_too_little_recorded_is_a_verdict_that_moves_nothing(engine: Engine) -> None:
@@ -286,11 +312,19 @@ def test_an_empty_marketplace_is_no_error(database_url: str) -> None:
 
 
 def test_a_month_without_a_case_is_too_little(engine: Engine) -> None:
-    """Offers for cases of long ago tell how they are answered, and leave nothing to offer again."""
+    """Offers of cases that were first offered before tell how they are answered, and leave nothing to offer again."""
     with engine.begin() as connection:
-        connection.execute(text("UPDATE litgo.cases SET created_at = created_at - interval '60 days'"))
+        connection.execute(
+            text(
+                "INSERT INTO litgo.offers (id, case_id, lawyer_id, status, sent_at, expires_at) "
+                "SELECT md5('early' || k.id)::uuid, k.id, l.id, 'expired', CAST(:noon AS timestamptz) - interval '31 days', :noon "
+                "FROM litgo.cases k CROSS JOIN LATERAL (SELECT id FROM litgo.lawyers l WHERE NOT EXISTS "
+                "(SELECT FROM litgo.offers o WHERE o.case_id = k.id AND o.lawyer_id = l.id) ORDER BY id LIMIT 1) l"
+            ),
+            {"noon": NOON},
+        )
     found = refit(engine)
-    assert (found.verdict, found.reason) == ("insufficient data", "no case came in within 30 days")
+    assert (found.verdict, found.reason) == ("insufficient data", "no case was offered for the first time within 30 days")
 
 
 def test_a_month_whose_lawyers_all_left_is_too_little(engine: Engine) -> None:

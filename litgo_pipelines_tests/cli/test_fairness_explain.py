@@ -12,6 +12,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from litgo_pipelines.casework import wording as say
+from litgo_pipelines.casework.equity_run import run_equity
 from litgo_pipelines.casework.matching import decide, note_offers
 from litgo_pipelines.casework.recording import Recording, record
 from litgo_pipelines.cli.fairness.explain import CannotExplain, explain
@@ -40,7 +42,7 @@ def services(database_url: str, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def market(database_url: str) -> dict[str, UUID]:
-    """A case of an hour ago that one lawyer was offered and another was not."""
+    """A case of an hour ago that one lawyer was offered and another was not, and the figures of one night."""
     engine = open_engine(database_url)
     town, at = Town(engine), datetime.now(UTC) - timedelta(hours=1)
     best = town.lawyer(name="Ana [bold]Lima[/]", oab_number="OAB/SP 123.456", cv_score=1.0)
@@ -51,12 +53,13 @@ def market(database_url: str) -> dict[str, UUID]:
     decision = decide(market, town.as_case(case), HandWeights(), OfferRule(exploration=0.0), **question)
     note_offers(market, decision)
     record(engine, market, [decision], Recording(timedelta(days=1), 20))
+    run_equity(engine, at, new_lawyer_offers=10)
     engine.dispose()
     return {"best": best, "other": other, "case": case}
 
 
 def test_a_lawyer_is_answered_on_the_terminal(litgo: Litgo, services: dict[str, str], market: dict[str, UUID]) -> None:
-    """In Portuguese, by OAB number, without words of the code; what looks like markup in a name stays as it is."""
+    """In Portuguese, by OAB number, without words of the code or others' exact results; what looks like markup in a name stays as it is."""
     done = litgo("fairness", "explain", "--oab", "rj 654.321", **services)
     assert done.returncode == 0, done.stderr
     told = " ".join(done.stdout.split())
@@ -66,6 +69,11 @@ def test_a_lawyer_is_answered_on_the_terminal(litgo: Litgo, services: dict[str, 
     assert "(carga de 0%) = resultado" in told
     assert "O registro começa em" in told
     assert not [word for word in ("u_eff", "score", "cutoff", "below_cutoff") if word in told]
+    assert told.count("Carga em") == 1
+    found = json.loads(litgo("fairness", "explain", "--lawyer", str(market["other"]), "--json", **services).stdout)
+    cutoff = found["decisions"][0]["request"]["cutoff"]
+    assert f"último incluído na faixa {say.band(cutoff)}" in told
+    assert say.points(cutoff) not in told
     best = litgo("fairness", "explain", "--lawyer", str(market["best"]), "--case", str(market["case"]), **services)
     assert "Ana [bold]Lima[/]" in best.stdout
     assert "1º lugar na lista; oferta: aguardando resposta" in best.stdout

@@ -13,7 +13,7 @@ import typer
 
 from litgo_pipelines.casework.prices import price_history
 from litgo_pipelines.cli import main
-from litgo_pipelines.cli.fairness.replay import _keep, numbers
+from litgo_pipelines.cli.fairness.replay import _keep, _place, numbers
 from litgo_pipelines.equity.pricing import PRICES
 from litgo_pipelines.marketplace.database import open_engine
 from litgo_pipelines.settings import LitgoError
@@ -68,7 +68,7 @@ def test_prices_are_replayed_beside_the_one_in_force(fairness: Litgo, tmp_path: 
     told = json.loads(done.stdout)
     assert (told["as_of"], told["price_in_force"], told["share"], told["offers_a_case"]) == (AS_OF.isoformat(), 0.5, 1.0, 8)
     assert told["cases"] > 100
-    assert 0 < told["observed_gini_utilisation"] < 1
+    assert 0 < told["observed"]["gini_utilisation"] < 1
     assert [one["price"] for one in told["replayed"]] == [0.2, 0.5, 1.0]
     for one in told["replayed"]:
         assert one["lawyers"] > 30
@@ -83,9 +83,9 @@ def test_people_are_shown_the_curve_of_the_refit_as_a_table(fairness: Litgo, tmp
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split() for line in done.stdout.splitlines()]
     prices = [row for row in rows if len(row) > 5 and row[0].replace(".", "", 1).isdigit() and row[1].startswith("0.")]
-    assert [float(row[0]) for row in prices] == list(PRICES)
+    assert [float(row[0]) for row in prices if row[-1] != "observed"] == list(PRICES)
     assert [row[0] for row in prices if row[-2:] == ["in", "force"]] == ["0.5"]
-    assert "Observed on the newest night: Gini 0." in done.stdout
+    assert any(row[-1:] == ["observed"] and row[0].startswith("0.") for row in rows)
     assert (tmp_path / "home" / "pictures" / "replay.png").read_bytes().startswith(PNG)
 
 
@@ -105,11 +105,21 @@ def test_a_marketplace_without_a_month_behind_it_is_one_line(fairness: Litgo, da
 
 
 def test_a_picture_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
-    """With the option that names another place; folders on the way are made."""
-    kept = _keep(PNG, tmp_path / "a" / "b.png")
+    """With the option that names another place, before anything is replayed where it can be known; folders on the way are made."""
+    kept = _place(tmp_path / "a" / "b.png", "unused")
+    _keep(PNG, kept)
     assert kept.read_bytes() == PNG
-    with pytest.raises(LitgoError, match="--picture"):
-        _keep(PNG, kept / "c.png")
+    for wrong in (tmp_path, kept / "c.png"):
+        with pytest.raises(LitgoError, match="--picture"):
+            _place(wrong, "unused")
+
+
+def test_what_makes_no_sense_to_ask_is_one_line(fairness: Litgo) -> None:
+    """A moment to come, the price in force itself, more prices than anybody reads."""
+    assert "lies in the future" in refused(fairness("replay", "--as-of", "2100-01-01"))
+    assert "0.5 is the price in force" in refused(fairness("what-if", "--price", "0.5", "--as-of", AS_OF.isoformat()))
+    with pytest.raises(typer.BadParameter, match="at most 20 prices"):
+        numbers(",".join(map(str, range(21))))
 
 
 def test_a_list_of_prices_is_numbers_between_the_least_and_the_greatest() -> None:

@@ -183,12 +183,12 @@ def test_a_replay_chooses_a_price_on_the_day_that_settling_ends(monkeypatch: pyt
 
 
 def test_hidden_truth_shows_in_what_comes_of_offers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Were relevance turned round, candidates would be scored as they are and the first cases go to the same; answers would differ."""
+    """Were relevance turned round, candidates would be scored as they are, and the first cases go to the same; answers would differ."""
     plain = loop(1)._reactions.record
     relevance = World.relevance
     monkeypatch.setattr(World, "relevance", lambda *arguments: 1 - relevance(*arguments))
     turned = loop(1)._reactions.record
-    assert [one.decision.candidates.score.tolist() for one in plain] == [one.decision.candidates.score.tolist() for one in turned]
+    assert [one.decision.candidates.score.tolist() for one in plain[:5]] == [one.decision.candidates.score.tolist() for one in turned[:5]]
     assert [one.decision.chosen_ids for one in plain[:5]] == [one.decision.chosen_ids for one in turned[:5]]
     assert sum(one.interested.sum() for one in plain) != sum(one.interested.sum() for one in turned)
 

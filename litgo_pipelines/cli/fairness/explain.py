@@ -38,13 +38,15 @@ def explain(
     letter: Annotated[bool, typer.Option("--letter", help="Write the reply to a request for review (LGPD, art. 20).")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the letter goes; by default it is printed.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file of `--out`.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that was recorded as JSON, numbers unrounded.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Decisions shown of each kind, newest first; letter and JSON have all.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that was recorded as JSON, numbers unrounded: for the house.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Decisions shown of each kind, newest first; JSON has all.")] = 20,
 ) -> None:
     """Say from the record why a lawyer was or was not offered a case.
 
-    Texts are in Portuguese, for the lawyer; nothing is recomputed. The record is kept for 180 days. `--case` alone lists everybody
-    compared, with names: that is for the house, not for a lawyer.
+    Texts are in Portuguese, for the lawyer: of others they tell bands of results alone. Nothing is recomputed. The record is kept for
+    180 days. A letter lists what is recorded and counts the rest by month and area; whoever asks for the list gets it with a high
+    `--limit`. `--json` has the exact results of others and `--case` alone lists everybody compared, with names: both are for the
+    house, not for a lawyer.
 
     Example: `litgo fairness explain --oab "OAB/SP 123.456" --days 60 --letter --out resposta.md`
     """
@@ -246,7 +248,8 @@ def _loads(found: LawyerExplanation) -> Iterator[tuple[str, str]]:
 
     if found.load:
         first, last = found.load[0], found.load[-1]
-        yield f"Carga em {say.day(first.as_of)}, pela apuração diária", say.percent(first.utilisation)
+        if len(found.load) > 1:
+            yield f"Carga em {say.day(first.as_of)}, pela apuração diária", say.percent(first.utilisation)
         yield (
             f"Carga em {say.day(last.as_of)}: {say.counted(last.cases_30d, 'caso', 'casos')} para uma capacidade mensal de "
             f"{last.capacidade_mensal}",
@@ -285,24 +288,9 @@ def _details(decision: Decision, as_of: datetime) -> Iterator[str]:
     if decision.numbers is not None:
         yield say.sum_of(decision.numbers)
     if decision.finding in (Finding.NOT_SHOWN, Finding.BEYOND_RECORD):
-        yield _bounds(decision)
+        yield "; ".join(say.bounds(decision))
     if decision.features is not None:
         yield f"critérios, de 0 a 100: {say.criteria(decision.features)}"
-
-
-def _bounds(decision: Decision) -> str:
-    from litgo_pipelines.casework import wording as say
-    from litgo_pipelines.casework.findings import Finding
-
-    request = decision.request
-    last = "nenhum incluído tinha espaço" if request.cutoff is None else f"resultado do último incluído: {say.points(request.cutoff)}"
-    if decision.finding is Finding.BEYOND_RECORD:
-        told = [] if request.least_recorded is None else [f"resultado de no máximo {say.points(request.least_recorded)}"]
-        sure = [] if request.beyond_are_lower else ["o registro não permite dizer se faltou resultado, vez ou capacidade"]
-        return "; ".join([*told, last, *sure])
-    if decision.reason in ("waited_less", "not_drawn") and request.cutoff is not None:
-        last += f", na mesma faixa ({say.band(request.cutoff)})"
-    return last
 
 
 def _show_case(console: Console, found: CaseExplanation, as_of: datetime, limit: int) -> None:

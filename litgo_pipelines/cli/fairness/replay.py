@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from litgo_pipelines.casework.prices import MOST_PRICE
 from litgo_pipelines.cli.run import AsOf
-from litgo_pipelines.settings import LitgoError
+from litgo_pipelines.settings import LitgoError, Settings, get_settings
 
 if TYPE_CHECKING:
     from litgo_pipelines.casework.price_replay import Replayed
     from litgo_pipelines.casework.refit import LastMonth
+    from litgo_pipelines.equity.distribution import Distribution
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-_MOST_PRICE = 10.0
+MOST_PRICES = 20
 
 
 class NothingToReplay(LitgoError):
@@ -33,8 +35,8 @@ def numbers(text: str) -> tuple[float, ...]:
         found = tuple(sorted({float(one) for one in text.split(",")}))
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no list of prices: write it like 0.2,0.5,1", param_hint="--prices") from None
-    if not all(0 <= one <= _MOST_PRICE for one in found):
-        raise typer.BadParameter(f"a price lies between 0 and {_MOST_PRICE:g}", param_hint="--prices")
+    if not all(0 <= one <= MOST_PRICE for one in found) or len(found) > MOST_PRICES:
+        raise typer.BadParameter(f"give at most {MOST_PRICES} prices between 0 and {MOST_PRICE:g}", param_hint="--prices")
     return found
 
 
@@ -56,13 +58,15 @@ def replay(
     from litgo_pipelines.equity.pictures import trade_off_picture
     from litgo_pipelines.equity.pricing import PRICES
 
-    found = _replayed(PRICES if prices is None else numbers(prices), as_of)
+    wanted = PRICES if prices is None else numbers(prices)
+    path = _place(picture, "replay.png")
+    found = _replayed(wanted, as_of)
     curve = [one.trade_off for one in found.replayed]
     settings = found.month.settings
     png = trade_off_picture(
         curve, target_gini=settings.litgo_equity_target_gini, most_gap=settings.litgo_fairness_max_gap, before=found.month.rule.price
     )
-    path = _keep(png, picture or settings.litgo_home / "pictures" / "replay.png")
+    _keep(png, path)
     if as_json:
         typer.echo(json.dumps(found.to_json() | {"picture": str(path)}, indent=2))
     else:
@@ -70,7 +74,7 @@ def replay(
 
 
 def what_if(
-    price: Annotated[float, typer.Option(min=0, max=_MOST_PRICE, help="A price of load that is not in force.")],
+    price: Annotated[float, typer.Option(min=0, max=MOST_PRICE, help="A price of load that is not in force.")],
     as_of: AsOf = None,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to draw both spreads; default: in LITGO_HOME/pictures.")
@@ -83,10 +87,11 @@ def what_if(
     """
     from litgo_pipelines.equity.pictures import comparison_picture
 
-    found = _replayed((price,), as_of)
+    path = _place(picture, f"what-if-{price:g}.png")
+    found = _replayed((price,), as_of, other=True)
     by_price = {one.rule.price: one for one in found.replayed}
     sides = [(one.trade_off, one.utilisation) for one in (by_price[found.month.rule.price], by_price[price])]
-    path = _keep(comparison_picture(sides[0], sides[1]), picture or found.month.settings.litgo_home / "pictures" / f"what-if-{price:g}.png")
+    _keep(comparison_picture(sides[0], sides[1]), path)
     if as_json:
         typer.echo(json.dumps(found.to_json() | {"asked_price": price, "picture": str(path)}, indent=2))
     else:
@@ -95,55 +100,52 @@ def what_if(
 
 @dataclass(frozen=True)
 class _Found:
-    """Replays in ascending order of price, and the observed Gini of the newest snapshot, where there is one."""
+    """Replays in ascending order of price."""
 
     month: LastMonth
     replayed: list[Replayed]
-    observed_gini: float | None
 
     def to_json(self) -> dict[str, Any]:
+        seen = self.month.observed
         return {
             "as_of": self.month.as_of.isoformat(),
             "price_in_force": self.month.rule.price,
             "cases": len(self.month.past.cases),
             "share": self.month.past.share,
             "offers_a_case": self.month.top_n,
-            "observed_gini_utilisation": self.observed_gini,
-            "replayed": [asdict(one.trade_off) | {"lawyers": one.distribution.lawyers} for one in self.replayed],
+            "observed": None if seen is None else {"lawyers": seen.lawyers, **_shown(seen)},
+            "replayed": [
+                {"lawyers": one.distribution.lawyers, **asdict(one.trade_off), **_shown(one.distribution)} for one in self.replayed
+            ],
         }
 
 
-def _replayed(prices: Sequence[float], as_of: datetime | None) -> _Found:
-    """Replay these prices and the one in force."""
+def _shown(found: Distribution) -> dict[str, float | None]:
+    names = ("gini_utilisation", "gini_offers", "share_offered", "gap_area", "gap_capacity", "gap_new")
+    return {name: getattr(found, name) for name in names}
+
+
+def _replayed(prices: Sequence[float], as_of: datetime | None, *, other: bool = False) -> _Found:
+    """Replay these prices and the one in force, which with `other` must not be among them."""
     from litgo_pipelines.casework.refit import LastMonth
     from litgo_pipelines.casework.responses import TooLittleRecorded
     from litgo_pipelines.cli.marketplace import open_marketplace
     from litgo_pipelines.rollout.registry import Registry
 
-    moment = as_of or datetime.now(UTC)
+    now = datetime.now(UTC)
+    if as_of is not None and as_of > now:
+        raise LitgoError(f"--as-of {as_of.isoformat()} lies in the future")
     with open_marketplace() as place:
         ranker = Registry(place.services.mlflow, place.settings.litgo_home / "models").answering()
         with place.snapshot() as connection:
             try:
-                month = LastMonth.read(connection, moment, ranker, place.settings)
+                month = LastMonth.read(connection, as_of or now, ranker, place.settings)
             except TooLittleRecorded as missing:
                 raise NothingToReplay(f"too little is recorded to replay: {missing}; try again when more was offered") from None
-            observed = _observed(connection, moment)
+    if other and month.rule.price in prices:
+        raise LitgoError(f"{month.rule.price:g} is the price in force: ask about another one")
     with _progress_bar() as show:
-        return _Found(month, month.under(sorted({*prices, month.rule.price}), ranker, show), observed)
-
-
-def _observed(connection: Any, moment: datetime) -> float | None:
-    from sqlalchemy import text
-
-    from litgo_pipelines.casework.equity_run import utilisation
-    from litgo_pipelines.equity.inequality import gini
-
-    night = connection.execute(
-        text("SELECT max(as_of) FROM litgo.equity_snapshots WHERE as_of <= :moment"), {"moment": moment}
-    ).scalar_one()
-    used = None if night is None else utilisation(connection, night)
-    return gini(used) if used is not None and used.any() else None
+        return _Found(month, month.under(sorted({*prices, month.rule.price}), ranker, show))
 
 
 @contextmanager
@@ -159,13 +161,23 @@ def _progress_bar() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, of: bar.update(task, total=of, completed=done)
 
 
-def _keep(png: bytes, path: Path) -> Path:
+def _place(picture: Path | None, name: str) -> Path:
+    """Where a picture is to be kept: found out before anything long is begun."""
+    path = (picture or get_settings().litgo_home / "pictures" / name).absolute()
+    if path.is_dir():
+        raise LitgoError(f"--picture {path} is a folder: name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LitgoError(f"cannot make the folder {path.parent}: {error.strerror}; name another place with --picture") from error
+    return path
+
+
+def _keep(png: bytes, path: Path) -> None:
+    try:
         path.write_bytes(png)
     except OSError as error:
         raise LitgoError(f"cannot write the picture {path}: {error.strerror}; name another place with --picture") from error
-    return path.absolute()
 
 
 def _print(found: _Found, path: Path) -> None:
@@ -173,31 +185,37 @@ def _print(found: _Found, path: Path) -> None:
     from rich.table import Table
 
     month, settings = found.month, found.month.settings
-    most_gini, most_gap = settings.litgo_equity_target_gini, settings.litgo_fairness_max_gap
     title = f"{len(month.past.cases):,} cases of the 30 days before {month.as_of:%Y-%m-%d %H:%M} UTC, replayed"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in ("price", "Gini", "of offers", "greatest gap", "offered", "P(accept)", "filled", ""):
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for name in ("price", "Gini", "(offers)", "areas", "capacity", "newcomers", "offered", "P(accept)", "filled", ""):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    if month.observed is not None:
+        table.add_row("", *_figures(month.observed, settings), "", "", "observed")
     for one in found.replayed:
         row = one.trade_off
-        table.add_row(
-            f"{row.price:g}",
-            _bounded(row.gini_utilisation, most_gini),
-            _bounded(row.gini_offers, None),
-            _bounded(row.gap, most_gap),
-            _percent(row.share_offered),
-            _bounded(row.mean_relevance, None),
-            _percent(row.fill_rate),
-            "in force" if row.price == month.rule.price else "",
-        )
+        note = "in force" if row.price == month.rule.price else ""
+        quality = (_bounded(row.mean_relevance, None), _percent(row.fill_rate))
+        table.add_row(f"{row.price:g}", *_figures(one.distribution, settings), *quality, note)
     console = Console()
     console.print(table)
-    console.print(f"[red]Red[/]: Gini above its target of {most_gini:g}, or a gap between groups above {most_gap:g}.")
-    if found.observed_gini is not None:
-        console.print(f"Observed on the newest night: Gini {found.observed_gini:.3f}. Compare prices with one another: a replay estimates.")
+    console.print(
+        "Gini of utilisation and of offers; gaps in mean utilisation between areas, capacity bands, newcomers and established. "
+        f"[red]Red[/]: Gini above {settings.litgo_equity_target_gini:g}, gap above {settings.litgo_fairness_max_gap:g}. "
+        "A replay estimates: compare prices with one another."
+    )
     if month.past.share < 1:
         console.print(f"A share of {month.past.share:.0%} of lawyers and cases was replayed.")
     console.print(f"Picture: {path}", soft_wrap=True)
+
+
+def _figures(found: Distribution, settings: Settings) -> list[str]:
+    gaps = (found.gap_area, found.gap_capacity, found.gap_new)
+    return [
+        _bounded(found.gini_utilisation, settings.litgo_equity_target_gini),
+        _bounded(found.gini_offers, None),
+        *(_bounded(gap, settings.litgo_fairness_max_gap) for gap in gaps),
+        _percent(found.share_offered),
+    ]
 
 
 def _bounded(value: float | None, most: float | None) -> str:

@@ -38,7 +38,12 @@ _ROWS = {
 
 def simulate(
     seed: Annotated[int, typer.Option(min=0, help="The same seed lives through the same.")] = 1,
-    utilisation: Annotated[float, typer.Option(min=0.05, max=1.5, help="Demand as a share of all lawyers' capacity.")] = 0.6,
+    utilisation: Annotated[
+        float,
+        typer.Option(
+            min=0.05, max=1.5, help="Demand as a share of all lawyers' capacity, at .85 contracts a case; what comes of it is printed."
+        ),
+    ] = 0.6,
     policy: Annotated[str, typer.Option(help="relevance, relevance_cap, predecessor, price; or all, side by side.")] = "price",
     price: Annotated[
         str | None,
@@ -47,7 +52,7 @@ def simulate(
         ),
     ] = None,
     stale: Annotated[bool, typer.Option("--stale", help="Decide by the loads of the last night alone, up to a day old.")] = False,
-    lawyers: Annotated[int, typer.Option(min=100, max=20_000, help="Size of the marketplace.")] = 800,
+    lawyers: Annotated[int, typer.Option(min=100, max=5_000, help="Size of the marketplace.")] = 800,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the findings as JSON; a list where several policies are asked for.")
     ] = False,

@@ -25,13 +25,13 @@ def equity_price(context: dg.AssetExecutionContext, config: Moment, project: Pro
     from litgo_pipelines.casework.refit import refit_price
     from litgo_pipelines.orchestration.price_figures import refit_metadata
 
-    registry = project.registry()
+    registry, as_of = project.registry(), config.value()
     with project.engine() as engine:
         found = refit_price(
             engine,
             registry.answering(),
             project.settings,
-            config.value(),
+            as_of,
             run_id=context.run.run_id,
             rehearse=config.as_of is not None,
             on_progress=lambda done, of: context.log.info(f"replayed {done:,} of {of:,} cases"),
@@ -39,7 +39,7 @@ def equity_price(context: dg.AssetExecutionContext, config: Moment, project: Pro
     structlog.get_logger(__name__).info(
         "price of load refitted", run_id=context.run.run_id, verdict=found.verdict, before=found.before, after=found.after
     )
-    return dg.MaterializeResult(metadata=refit_metadata(found, project.settings))
+    return dg.MaterializeResult(metadata=refit_metadata(found, as_of, project.settings))
 
 
 ASSETS = [equity_price]

@@ -9,7 +9,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-_REASONS = "'value', 'filled', 'explored', 'full', 'below_cutoff', 'waited_less', 'not_drawn'"
+_REASONS = "'value', 'filled', 'explored', 'full', 'below_cutoff', 'waited_less', 'tied', 'not_drawn'"
 
 
 def upgrade() -> None:
