@@ -176,7 +176,10 @@ def newest_snapshot(connection: Connection, as_of: datetime) -> datetime:
     """
     found = snapshot_moments(connection, as_of)
     if not found:
-        raise NoSnapshot(f"there is no snapshot up to {as_of.isoformat(timespec='seconds')}: run `litgo run calculate_equity_metrics`")
+        raise NoSnapshot(
+            f"there is no snapshot up to {as_of.isoformat(timespec='seconds')}: run `litgo run calculate_equity_metrics`, "
+            "with `--as-of` for a moment that has passed; without lawyers there is nothing to report"
+        )
     return found[0]
 
 
