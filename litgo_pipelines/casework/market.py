@@ -179,6 +179,10 @@ class Market:
         loads = self.loads
         return effective_load(loads.cases[members], loads.in_flight[members], loads.capacity[members], loads.p_win)
 
+    def step(self, members: NDArray[np.intp]) -> NDArray[np.float64]:
+        """What one more offer adds to the effective load of `members`. Shape of members."""
+        return np.asarray(self.loads.p_win / np.maximum(1.0, self.loads.capacity[members]))
+
     def note_offers(self, members: NDArray[np.intp], at: int) -> None:
         """Count an offer sent to each of `members` before the next reading does."""
         self.loads.in_flight[members] += 1

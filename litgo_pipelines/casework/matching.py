@@ -261,7 +261,7 @@ def derived_id(origin: UUID, purpose: str) -> UUID:
 def _allocated(market: Market, ask: _Ask, candidates: Candidates) -> Decision:
     members = candidates.members
     u_eff = market.u_eff(members)
-    step = market.loads.p_win / np.maximum(1.0, market.loads.capacity[members])
+    step = market.step(members)
     lawyers = market.profiles.ids[members]
     is_new = market.profiles.received[members] < ask.new_lawyer_offers
     last_offered = market.loads.last_offered[members]

@@ -151,7 +151,8 @@ def refit_price(
     """Replay the 30 days before `as_of`, and put in force the smallest price within reach that keeps what is promised.
 
     Within a week the price moves by `LITGO_EQUITY_MAX_MOVE` at most, however often this runs. A frozen price is replayed and left
-    alone; one that somebody sets meanwhile stays as they set it. Too little data is a verdict, and moves nothing.
+    alone; one that somebody sets meanwhile stays as they set it. Too little data is a verdict, and moves nothing; so is
+    a replay at the price in force that comes nowhere near what was observed.
 
     Args:
         rehearse: put nothing in force, whatever is found.

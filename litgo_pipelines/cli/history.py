@@ -54,19 +54,13 @@ def import_history(
     Example: `litgo import-history old.jsonl --label hired=won --label refused=declined`
     """
     from litgo_pipelines.casework import history
-    from litgo_pipelines.marketplace import database
-    from litgo_pipelines.settings import get_settings
+    from litgo_pipelines.cli.marketplace import open_marketplace
 
     labels = _labels(label or [])
-    settings = get_settings()
-    services = database.services_for(settings)
-    database.ensure_schema(settings, services.database)
-    engine = database.open_engine(services.database)
-    try:
-        with _progress_bar() as on_progress:
-            summary = history.import_history(engine, file, labels=labels, rejects=rejects, file_format=file_format, on_progress=on_progress)
-    finally:
-        engine.dispose()
+    with open_marketplace() as place, _progress_bar() as on_progress:
+        summary = history.import_history(
+            place.engine, file, labels=labels, rejects=rejects, file_format=file_format, on_progress=on_progress
+        )
     _print(summary, as_json=as_json)
     if summary.all_bad:
         raise typer.Exit(1)

@@ -47,7 +47,7 @@ class Choice:
 
 
 def reachable(base: float, most_move: float, most_price: float = math.inf) -> tuple[float, ...]:
-    """The prices that a refit may choose from: `base` (in force a week ago) and up to `most_move` of it to either side, ascending.
+    """The prices that a refit may choose from: `base`, which it moves from, and up to `most_move` of it to either side, ascending.
 
     None is below `LEAST_PRICE` or above `most_price`. All but `base` have four decimals at most, rounded towards it.
     """

@@ -243,8 +243,7 @@ class _Loop:
         """Which candidates have no room when the case comes in, shape (n,)."""
         self._rehearsal.advance(micros(one.at))
         market = self._rehearsal.market
-        step = market.loads.p_win / np.maximum(1.0, market.loads.capacity[candidates.members])
-        return is_full(market.u_eff(candidates.members), step)
+        return is_full(market.u_eff(candidates.members), market.step(candidates.members))
 
     def _night(self, number: int) -> None:
         until = micros(self._now(number))
