@@ -6,10 +6,11 @@ The figures are defined in `equity.distribution`, the limits are settings.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from litgo_pipelines.equity.distribution import Distribution
-from litgo_pipelines.equity.supply import SmallestGap
+if TYPE_CHECKING:
+    from litgo_pipelines.equity.distribution import Distribution
+    from litgo_pipelines.equity.supply import SmallestGap
 
 Verdict = Literal["pass", "fail", "insufficient data"]
 

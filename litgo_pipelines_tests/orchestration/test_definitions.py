@@ -84,7 +84,7 @@ def test_importing_the_code_location_reads_nothing_and_loads_nothing_heavy() -> 
     """No database, no model library, no settings: what a code server imports stays light."""
     script = (
         "import sys, litgo_pipelines.definitions as d; "
-        "heavy = {'mlflow', 'lightgbm', 'torch', 'sklearn', 'pandas', 'scipy', 'matplotlib', 'fastapi'}; "
+        "heavy = {'mlflow', 'lightgbm', 'torch', 'sklearn', 'pandas', 'numpy', 'scipy', 'matplotlib', 'sqlalchemy', 'fastapi'}; "
         "print(sorted(heavy & set(sys.modules)), type(d.defs).__name__)"
     )
     environment = {"PATH": "/usr/bin:/bin", "DATABASE_URL": "nonsense", "LITGO_HOME": "/nonexistent/home", "HOME": "/tmp"}
