@@ -5,6 +5,7 @@ Nothing else reads the environment. `docs/environment.md` and the README's table
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -104,6 +105,48 @@ class Settings(BaseSettings):
         90, ge=31, description="Days since joining during which the distribution report counts a lawyer as new."
     )
 
+    ab_testing_enabled: bool = Field(
+        True, description="Whether a candidate that passed the gate must win an experiment before it answers everybody."
+    )
+    default_traffic_percentage: float = Field(
+        10.0,
+        gt=0,
+        le=50,
+        description="Share of the clients, in percent, that an experiment ends its ramp with, where `LITGO_RAMP` does not say more.",
+    )
+    litgo_ramp: list[float] = Field(
+        default=[],
+        description="Steps of an experiment's ramp in percent, ascending, as JSON. Defaults to `[1, 5, DEFAULT_TRAFFIC_PERCENTAGE]`; "
+        "`[1, 5, 10, 25, 50]` goes on.",
+    )
+    litgo_ramp_hours: float = Field(24.0, ge=0, description="Hours that each step of the ramp lasts at least.")
+    litgo_experiment_mode: Literal["ab", "interleaving"] = Field(
+        "ab",
+        description="`interleaving`: a candidate that passed the gate is interleaved with the champion first, and goes on to the A/B "
+        "test if it wins.",
+    )
+    litgo_experiment_max_days: float = Field(28.0, gt=0, le=365, description="Days after which an experiment ends without a verdict.")
+    litgo_experiment_at_the_end: Literal["keep", "promote-if-not-inferior"] = Field(
+        "keep", description="What becomes of an experiment without a verdict: `keep` the champion, or `promote-if-not-inferior`."
+    )
+    litgo_readout_minutes: float = Field(60.0, gt=0, description="How often a running experiment is read, if anything ripened.")
+    litgo_promotion: Literal["auto", "approve"] = Field(
+        "auto", description="`approve`: a promotion waits for a named person (`litgo experiment approve`); harm still stops by itself."
+    )
+    quality_threshold: float = Field(
+        0.85,
+        gt=0,
+        lt=1,
+        description="A champion is degraded where its match score or its acceptance falls below this share of its reference.",
+    )
+    degradation_window: float = Field(
+        1.0, gt=0, le=168, description="Hours between two readings of the champion's quality, and what each shows."
+    )
+    litgo_reference_decisions: int = Field(500, ge=100, description="A version's first decisions that its later ones are compared with.")
+    litgo_proven_hours: float = Field(24.0, ge=0, description="Hours of healthy watch after which a champion counts as proven.")
+    litgo_cooldown_hours: float = Field(24.0, ge=0, description="Hours after a rollback during which nothing is promoted by itself.")
+    litgo_registry_poll_seconds: int = Field(15, ge=5, le=30, description="How often the registry is compared with what is recorded.")
+
     litgo_controller_name: str = Field("LITGO", description="Controller of personal data (LGPD), as letters to lawyers name it.")
     litgo_dpo_contact: str = Field(
         "encarregado@example.com", description="Where a lawyer reaches the data protection officer (encarregado), as letters name it."
@@ -136,6 +179,13 @@ class Settings(BaseSettings):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
 
+    @field_validator("litgo_ramp", mode="after")
+    @classmethod
+    def _ascending(cls, value: list[float]) -> list[float]:
+        if any(not 0 < one <= 50 for one in value) or any(after <= before for before, after in itertools.pairwise(value)):
+            raise ValueError("must be ascending percentages above 0 and up to 50")
+        return value
+
     @field_validator("litgo_labels", mode="after")
     @classmethod
     def _all_outcomes(cls, value: dict[str, int]) -> dict[str, int]:
@@ -144,6 +194,13 @@ class Settings(BaseSettings):
         if not all(0 <= label <= 30 for label in value.values()):
             raise ValueError("labels must lie in 0..30")
         return value
+
+    @property
+    def ramp(self) -> tuple[float, ...]:
+        """Shares of all clients in treatment, step by step, 0..1."""
+        last = self.default_traffic_percentage
+        percent = self.litgo_ramp or [one for one in (1.0, 5.0) if one < last] + [last]
+        return tuple(one / 100 for one in percent)
 
     @property
     def dagster_home(self) -> Path:

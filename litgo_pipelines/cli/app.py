@@ -40,6 +40,10 @@ _PRICE = {
     "history": "price:history",
 }
 
+_MODEL: dict[str, str] = {}
+
+_EXPERIMENT: dict[str, str] = {}
+
 
 def _find(place: str) -> Callable[..., None]:
     """The function at `module:function`, below this package."""
@@ -90,5 +94,15 @@ def build_app() -> typer.Typer:
             group.command(name)(_logged(_find(f"fairness.{place}")))
     fairness.add_typer(price, name="price")
     app.add_typer(fairness, name="fairness")
+    model = typer.Typer(
+        help="Which model answers, who decided that and on what evidence; moving, freezing and explaining it.", no_args_is_help=True
+    )
+    experiment = typer.Typer(help="A candidate against the champion on a share of the clients.", no_args_is_help=True)
+    for name, place in _MODEL.items():
+        model.command(name)(_logged(_find(f"model.{place}")))
+    for name, place in _EXPERIMENT.items():
+        experiment.command(name)(_logged(_find(f"experiment.{place}")))
+    app.add_typer(model, name="model")
+    app.add_typer(experiment, name="experiment")
     app.command("settings")(settings.settings)
     return app

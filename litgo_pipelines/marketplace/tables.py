@@ -150,10 +150,13 @@ match_requests = Table(
     Column("eligible", Integer),
     Column("cutoff", REAL, comment="value of the last lawyer shown; those below it were not"),
     Column("exploration", Boolean, nullable=False, server_default="false"),
+    Column("experiment_id", Uuid, ForeignKey(f"{SCHEMA}.experiments.id"), comment="the experiment that the client was in"),
+    _one_of("variant", "control", "treatment", "interleaved", nullable=True),
     Column("idempotency_key", Text, unique=True),
     Column("request_hash", Text, comment="what was asked under the idempotency key"),
     Column("answer", JSONB, comment="what was answered under the idempotency key"),
     Index(None, "started_at"),
+    Index(None, "model_version", "started_at"),
 )
 
 match_candidates = Table(
@@ -167,6 +170,7 @@ match_candidates = Table(
     _one_of("reason", "value", "filled", "explored", "full", "below_cutoff", "waited_less", "tied", "not_drawn"),
     Column("fair_score", REAL, comment="score - a * u_eff + bonus of new lawyers"),
     Column("is_new", Boolean, comment="whether the bonus was due"),
+    Column("features", ARRAY(REAL), comment="the eight features, of requests that explored: what another ranker would have scored"),
     comment="A log kept 180 days: no foreign keys, so that writing and expiring it stays cheap.",
 )
 
@@ -184,6 +188,8 @@ case_matches = Table(
     Column("equity_price", REAL, nullable=False, comment="a * u_eff at the decision"),
     Column("fair_score", REAL, nullable=False, comment="score - equity_price + bonus of new lawyers"),
     Column("propensity", REAL, CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity"), nullable=False),
+    Column("other_arm_score", REAL, comment="acceptance by the model of the other arm, in an experiment"),
+    _one_of("team", "champion", "challenger", nullable=True),
     _moment("created_at"),
     UniqueConstraint("request_id", "position"),
     UniqueConstraint("request_id", "lawyer_id"),
@@ -311,6 +317,119 @@ equity_reports = Table(
     Column("as_of", DateTime(timezone=True), primary_key=True),
     Column("figures", JSONB, nullable=False),
     comment="What a snapshot says of the distribution, so that a trend need not read the snapshots again.",
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    _id(),
+    _one_of("mode", "ab", "interleaving"),
+    Column("champion", Text, nullable=False, comment="version that control is answered by, or hand-weights; pinned by number"),
+    Column("challenger", Text, nullable=False, comment="version that treatment is answered by"),
+    _one_of("status", "waiting", "running", "approval", "ended"),
+    Column("salt", Text, nullable=False, comment="of the arms"),
+    Column("ramp_salt", Text, nullable=False, comment="of who is let in at which ramp step"),
+    Column("steps", ARRAY(Double), nullable=False, comment="shares of all clients in treatment, ascending"),
+    Column("step", SmallInteger, CheckConstraint("step >= 0", name="step"), nullable=False, server_default="0"),
+    Column("max_days", Double, CheckConstraint("max_days > 0", name="max_days"), nullable=False),
+    _one_of("at_the_end", "keep", "promote-if-not-inferior"),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _moment("created_at"),
+    _moment("started_at", nullable=True),
+    _moment("step_started_at", nullable=True),
+    _moment("ended_at", nullable=True),
+    _one_of("verdict", "promote", "harm", "inconclusive", "stopped", "replaced", nullable=True),
+    Column("approved_by", Text, comment="who approved the promotion, where a person must"),
+    Column("conclusion", Text, comment="why it ended"),
+    CheckConstraint("(status = 'ended') = (ended_at IS NOT NULL AND verdict IS NOT NULL)", name="ended"),
+    CheckConstraint("status = 'waiting' OR verdict = 'replaced' OR verdict = 'stopped' OR started_at IS NOT NULL", name="started"),
+    Index("uq_experiments_running", text("(true)"), unique=True, postgresql_where=text("status IN ('running', 'approval')")),
+    Index("uq_experiments_waiting", text("(true)"), unique=True, postgresql_where=text("status = 'waiting'")),
+    comment="One at a time on the ranker; at most one waits.",
+)
+
+exposures = Table(
+    "exposures",
+    metadata,
+    Column("experiment_id", Uuid, ForeignKey(f"{SCHEMA}.experiments.id"), primary_key=True),
+    Column("client_id", Uuid, primary_key=True),
+    _one_of("variant", "control", "treatment", "interleaved"),
+    Column("step", SmallInteger, nullable=False, comment="the ramp step: its stratum"),
+    Column("request_id", Uuid, nullable=False),
+    _moment("exposed_at"),
+    Index(None, "experiment_id", "exposed_at"),
+    comment="A client's first request in an experiment, which is the unit that is counted.",
+)
+
+experiment_readouts = Table(
+    "experiment_readouts",
+    metadata,
+    Column("experiment_id", Uuid, ForeignKey(f"{SCHEMA}.experiments.id"), primary_key=True),
+    Column("read_at", DateTime(timezone=True), primary_key=True),
+    Column("figures", JSONB, nullable=False),
+    comment="What each look at an experiment saw.",
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("operation_id", Uuid, nullable=False),
+    _one_of("stage", "intent", "outcome"),
+    Column("action", Text, nullable=False),
+    Column("actor", Text, nullable=False, comment="an asset or sensor, mlflow-ui, or a person"),
+    Column("from_version", Text),
+    Column("to_version", Text),
+    Column("result", Text, comment="of an outcome"),
+    Column("reason", Text, nullable=False),
+    Column("evidence", JSONB, nullable=False, server_default="{}", comment="all that the decision can be computed from again"),
+    Column("about", BigInteger, ForeignKey(f"{SCHEMA}.decisions.id"), comment="the decision that this one speaks of"),
+    Column("dagster_run_id", Text),
+    _moment("decided_at"),
+    UniqueConstraint("operation_id", "stage"),
+    CheckConstraint("(stage = 'outcome') = (result IS NOT NULL)", name="result"),
+    Index(None, "about"),
+    comment="Who decided what about the models, and why. A trigger refuses to change or delete a row.",
+)
+
+model_states = Table(
+    "model_states",
+    metadata,
+    Column("version", Text, primary_key=True),
+    _one_of("state", "unproven", "proven", "blocked"),
+    Column("reason", Text, nullable=False),
+    _moment("changed_at"),
+    _moment("cooldown_until", nullable=True),
+    _moment("watched_since", nullable=True),
+    Column("reference", JSONB, comment="what the version's match scores are compared with"),
+    comment="What is known of a registered version. One that is not here is unproven.",
+)
+
+alias_observations = Table(
+    "alias_observations",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("version", Text, comment="null: nobody"),
+    Column("actor", Text, nullable=False, comment="who moved it there; mlflow-ui where nobody here did"),
+    Column("operation_id", Uuid),
+    _moment("observed_at"),
+    comment="Where the alias champion was seen to point, each time it pointed elsewhere than before.",
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("key", Text, nullable=False, unique=True, comment="one message a key"),
+    _one_of("audience", "ops", "lawyer", "client"),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("details", JSONB, nullable=False, server_default="{}"),
+    _one_of("status", "queued", "sending", "sent", "unknown", "failed", default="queued"),
+    _moment("created_at"),
+    Index("ix_notifications_queued", "id", postgresql_where=text("status = 'queued'")),
+    comment="Outbox: what is to be told, written before anything else moves.",
 )
 
 trainings = Table(

@@ -1,0 +1,1 @@
+"""`litgo experiment`: a candidate against the champion on a share of the clients."""
