@@ -14,11 +14,20 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.casework.matching import Decision
 from litgo_pipelines.marketplace.names import FEATURE_COLUMNS
-from litgo_pipelines.ranking.text import SPACE
 
 Row = tuple[object, ...]
 
-EXPLAINED: Final = ("model_version", "equity_price", "price_id", "embedding_space", "eligible", "cutoff", "exploration")
+EXPLAINED: Final = (
+    "model_version",
+    "equity_price",
+    "price_id",
+    "embedding_space",
+    "eligible",
+    "cutoff",
+    "exploration",
+    "experiment_id",
+    "variant",
+)
 REQUEST: Final = ("id", "kind", "case_id", "status", "started_at", "duration_ms", *EXPLAINED)
 MATCH: Final = (
     "id",
@@ -33,8 +42,11 @@ MATCH: Final = (
     "fair_score",
     "propensity",
     "created_at",
+    "other_arm_score",
+    "team",
 )
-CANDIDATE: Final = ("request_id", "lawyer_id", "score", "u_eff", "outcome", "reason", "fair_score", "is_new")
+CANDIDATE: Final = ("request_id", "lawyer_id", "score", "u_eff", "outcome", "reason", "fair_score", "is_new", "features")
+EXPOSURE: Final = ("experiment_id", "client_id", "variant", "step", "request_id", "exposed_at")
 OFFER: Final = ("id", "case_id", "lawyer_id", "match_id", "status", "sent_at", "expires_at")
 
 
@@ -43,7 +55,10 @@ def explained(decision: Decision) -> Row:
     found = decision.allocation
     cutoff = None if np.isnan(found.cutoff) else found.cutoff
     rule = decision.ask.rule
-    return decision.model_version, rule.price, rule.price_id, SPACE, len(decision.candidates.members), cutoff, found.explored
+    exposure = decision.ask.exposure
+    taking_part = (None, None) if exposure is None else (exposure.experiment_id, exposure.variant)
+    eligible, space = len(decision.candidates.members), decision.ask.space
+    return decision.model_version, rule.price, rule.price_id, space, eligible, cutoff, found.explored, *taking_part
 
 
 def request_row(decision: Decision, duration_ms: float | None) -> Row:
@@ -56,7 +71,8 @@ def match_rows(decision: Decision) -> Iterable[Row]:
     found, seen = decision.allocation, decision.candidates
     chosen = found.chosen
     price = (decision.ask.rule.price * decision.u_eff[chosen]).tolist()
-    features = [[None if one != one else one for one in row] for row in seen.features[chosen].tolist()]
+    features = _known(seen.features[chosen])
+    others = decision.other_scores
     numbers = zip(
         decision.chosen_ids,
         features,
@@ -65,9 +81,11 @@ def match_rows(decision: Decision) -> Iterable[Row]:
         price,
         found.value[chosen].tolist(),
         found.propensity.tolist(),
+        [None] * len(chosen) if others is None else others.tolist(),
+        [None] * len(chosen) if decision.teams is None else decision.teams,
         strict=True,
     )
-    for position, (lawyer, row, raw, score, paid, value, propensity) in enumerate(numbers, start=1):
+    for position, (lawyer, row, raw, score, paid, value, propensity, other, team) in enumerate(numbers, start=1):
         yield (
             decision.match_id(position),
             decision.request_id,
@@ -81,6 +99,8 @@ def match_rows(decision: Decision) -> Iterable[Row]:
             value,
             propensity,
             decision.ask.at,
+            other,
+            team,
         )
 
 
@@ -100,11 +120,18 @@ def candidate_rows(decision: Decision, most: int) -> Iterable[Row]:
         why_shown + _why_not(decision, others),
         found.value[recorded].tolist(),
         decision.is_new[recorded].tolist(),
+        # Only where the order was drawn can be told what another ranker would have brought.
+        _known(decision.candidates.features[recorded]) if found.explored else [None] * len(recorded),
         strict=True,
     )
-    for place, (member, score, u_eff, reason, value, is_new) in enumerate(seen):
+    for place, (member, score, u_eff, reason, value, is_new, features) in enumerate(seen):
         outcome = "shown" if place < len(found.chosen) else "not_shown"
-        yield decision.request_id, decision.names[member], score, u_eff, outcome, reason, value, is_new
+        yield decision.request_id, decision.names[member], score, u_eff, outcome, reason, value, is_new, features
+
+
+def _known(features: NDArray[np.float32]) -> list[list[float | None]]:
+    """As lists; a feature that is not known is None."""
+    return [[None if one != one else one for one in row] for row in features.tolist()]
 
 
 def _why_not(decision: Decision, others: NDArray[np.intp]) -> list[str]:
@@ -139,3 +166,11 @@ def offer_rows(decision: Decision, lifetime: timedelta) -> Iterable[Row]:
             at,
             at + lifetime,
         )
+
+
+def exposure_row(decision: Decision) -> Row | None:
+    """That the client was exposed in an experiment, in the order of `EXPOSURE`; None outside of one."""
+    exposure = decision.ask.exposure
+    if exposure is None:
+        return None
+    return exposure.experiment_id, decision.case.client_id, exposure.variant, exposure.step, decision.request_id, decision.ask.at

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -20,7 +20,9 @@ from litgo_pipelines.equity.allocation import Allocation, OfferRule, Policy, all
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.ranking.features import distance_km, feature_matrix
 from litgo_pipelines.ranking.ranker import Ranker
-from litgo_pipelines.ranking.text import cosine_to_sums, vectorise
+from litgo_pipelines.ranking.text import SPACE, cosine_to_sums, vectorise
+from litgo_pipelines.rollout.assignment import Variant
+from litgo_pipelines.rollout.interleaving import Team, team_draft
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,19 @@ class Case:
     summary: str
     lat: float | None = None
     lng: float | None = None
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """That a request takes part in an experiment: on which side, at which step of the ramp, and the model of the other side.
+
+    Interleaved, the champion's scores are the request's own and `other` is the challenger.
+    """
+
+    experiment_id: UUID
+    variant: Variant
+    step: int
+    other: Ranker
 
 
 @dataclass(frozen=True)
@@ -138,6 +153,8 @@ def decide(
     new_lawyer_offers: int,
     exclude: frozenset[UUID] = frozenset(),
     vector: NDArray[np.float32] | None = None,
+    space: str = SPACE,
+    exposure: Exposure | None = None,
 ) -> Decision:
     """Choose up to `top_n` lawyers for a case. Pure: nothing is read or written but the arguments.
 
@@ -146,11 +163,13 @@ def decide(
     Args:
         new_lawyer_offers: offers received after which a lawyer is no longer new.
         exclude: lawyers who are not to be shown, such as those who have an offer for the case.
+        vector: the case text's vector, where it is known already.
+        space: that the vector lies in.
+        exposure: the experiment that the request takes part in.
     """
     candidates = score_candidates(market, case, ranker, at, exclude=exclude, vector=vector)
-    return decide_among(
-        market, case, candidates, ranker.version, rule, request_id=request_id, at=at, top_n=top_n, new_lawyer_offers=new_lawyer_offers
-    )
+    ask = _Ask(request_id, case, at, ranker.version, rule, top_n, new_lawyer_offers, allocate, space, exposure)
+    return _allocated(market, ask, candidates)
 
 
 def decide_among(
@@ -167,7 +186,7 @@ def decide_among(
     policy: Policy = allocate,
 ) -> Decision:
     """`decide` where the candidates are scored already, or under another policy than the offer rule."""
-    return _allocated(market, _Ask(request_id, case, at, model_version, rule, top_n, new_lawyer_offers, policy), candidates)
+    return _allocated(market, _Ask(request_id, case, at, model_version, rule, top_n, new_lawyer_offers, policy, SPACE, None), candidates)
 
 
 def decide_anew(market: Market, decision: Decision, among: Candidates | None = None) -> Decision:
@@ -191,6 +210,8 @@ class _Ask:
     top_n: int
     new_lawyer_offers: int
     policy: Policy
+    space: str
+    exposure: Exposure | None
 
 
 @dataclass(frozen=True)
@@ -206,6 +227,7 @@ class Decision:
         last_offered: when each was offered a case last, before this one; as `equity.allocation.allocate` takes it.
         p_win: probability that an offer becomes a contract.
         allocation: the outcome of the offer rule.
+        teams: whose each place is, shape (k,), where the request is interleaved.
     """
 
     ask: _Ask
@@ -218,6 +240,7 @@ class Decision:
     last_offered: NDArray[np.int64]
     p_win: float
     allocation: Allocation
+    teams: tuple[Team, ...] | None
 
     @property
     def request_id(self) -> UUID:
@@ -233,6 +256,14 @@ class Decision:
     def model_version(self) -> str:
         """What scored the candidates."""
         return self.ask.model_version
+
+    @property
+    def other_scores(self) -> NDArray[np.float64] | None:
+        """Acceptance by the model of the other side for those shown, shape (k,); None outside of an experiment."""
+        exposure = self.ask.exposure
+        if exposure is None:
+            return None
+        return _acceptance(exposure.other, self.candidates.features[self.allocation.chosen])
 
     @property
     def chosen(self) -> NDArray[np.intp]:
@@ -265,19 +296,45 @@ def _allocated(market: Market, ask: _Ask, candidates: Candidates) -> Decision:
     lawyers = market.profiles.ids[members]
     is_new = market.profiles.received[members] < ask.new_lawyer_offers
     last_offered = market.loads.last_offered[members]
-    allocation = ask.policy(
-        candidates.score,
-        u_eff,
-        is_new,
-        last_offered,
-        lawyers,
-        ask.case.id.bytes,
-        ask.top_n,
-        ask.rule,
-        step=step,
-        explore=_explorer(ask.request_id, ask.rule.exploration),
+
+    def by(score: NDArray[np.float64]) -> Allocation:
+        return ask.policy(
+            score,
+            u_eff,
+            is_new,
+            last_offered,
+            lawyers,
+            ask.case.id.bytes,
+            ask.top_n,
+            ask.rule,
+            step=step,
+            explore=None if interleaved else _explorer(ask.request_id, ask.rule.exploration),
+        )
+
+    exposure = ask.exposure
+    interleaved = exposure is not None and exposure.variant == "interleaved"
+    allocation, teams = by(candidates.score), None
+    if exposure is not None and interleaved:
+        challenger = by(_acceptance(exposure.other, candidates.features))
+        allocation, teams = _interleaved(allocation, challenger, ask.request_id)
+    return Decision(
+        ask, candidates, lawyers, market.profiles.uuids, u_eff, step, is_new, last_offered, market.loads.p_win, allocation, teams
     )
-    return Decision(ask, candidates, lawyers, market.profiles.uuids, u_eff, step, is_new, last_offered, market.loads.p_win, allocation)
+
+
+def _acceptance(ranker: Ranker, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    return ranker.acceptance(features, ranker.score(features)) if len(features) else np.zeros(0)
+
+
+def _interleaved(champion: Allocation, challenger: Allocation, request_id: UUID) -> tuple[Allocation, tuple[Team, ...]]:
+    """One list of both models' lists, told by the champion's values; who is full depends on loads alone, so both agree on that."""
+    drawn = hashlib.blake2b(request_id.bytes, digest_size=8, person=b"draft").digest()
+    generator = np.random.default_rng(int.from_bytes(drawn))
+    drafted = team_draft(champion.chosen.tolist(), challenger.chosen.tolist(), len(champion.chosen), generator)
+    chosen = np.array(drafted.order, dtype=np.intp)
+    filled = champion.full[chosen]
+    cutoff = float(champion.value[chosen[~filled]].min()) if (~filled).any() else float("nan")
+    return replace(champion, chosen=chosen, filled=filled, propensity=np.ones(len(chosen)), cutoff=cutoff), tuple(drafted.teams)
 
 
 def _explorer(request_id: UUID, share: float) -> np.random.Generator | None:

@@ -255,6 +255,16 @@ def _write(connection: Connection, decisions: list[Decision], how: Recording) ->
         lifetime = how.offer_lifetime
         copy_rows(connection, tables.offers, rows.OFFER, (row for d in decisions for row in rows.offer_rows(d, lifetime)))
         _touch_lawyers(connection, decisions)
+        _expose(connection, decisions)
+
+
+def _expose(connection: Connection, decisions: list[Decision]) -> None:
+    """Count the clients of an experiment by their first request with offers: without offers nothing can become of it."""
+    from sqlalchemy.dialects.postgresql import insert
+
+    exposed = [dict(zip(rows.EXPOSURE, row, strict=True)) for row in map(rows.exposure_row, decisions) if row is not None]
+    if exposed:
+        connection.execute(insert(tables.exposures).on_conflict_do_nothing(), exposed)
 
 
 def _duration(decision: Decision, how: Recording) -> float | None:

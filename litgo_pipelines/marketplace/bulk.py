@@ -19,6 +19,7 @@ _POSTGRES_TYPES = {
     "BOOLEAN": "bool",
     "TIMESTAMP WITH TIME ZONE": "timestamptz",
     "TEXT[]": "text[]",
+    "REAL[]": "float4[]",
     "DOUBLE PRECISION[]": "float8[]",
     "JSONB": "jsonb",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,10 +14,31 @@ DIMENSION = 256
 SPACE = f"hashed-words-pt-{DIMENSION}"
 """Name of the vector space; vectors of two spaces are never compared."""
 
+NO_SPACE = "none"
+"""The space of a text that could not be embedded: its vector is unknown, and so is every similarity to it."""
+
 _STOP_WORDS = """
 a ao aos as com como da das de do dos e ela ele em entre essa esse esta este eu foi ha ja la mais mas me meu minha na nao nas nem no nos
 o os ou para pela pelo por porque quando que quem se sem ser seu sua sao tambem tem um uma voce
 """
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A text's vector, shape (DIMENSION,), and the space it lies in."""
+
+    vector: NDArray[np.float32]
+    space: str
+
+    @classmethod
+    def unknown(cls) -> Embedded:
+        """Of a text that could not be embedded."""
+        return cls(np.full(DIMENSION, np.nan, dtype=np.float32), NO_SPACE)
+
+
+def embed(text: str) -> Embedded:
+    """The text by its hashed words, without asking anybody."""
+    return Embedded(vectorise([text])[0], SPACE)
 
 
 @lru_cache(maxsize=1)

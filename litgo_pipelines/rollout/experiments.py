@@ -37,7 +37,8 @@ _OF_VERSION = f"SELECT {_COLUMNS} FROM litgo.experiments WHERE :version IN (chal
 _NEWEST = f"SELECT {_COLUMNS} FROM litgo.experiments ORDER BY created_at DESC LIMIT 1"
 
 _ADD = """
-INSERT INTO litgo.experiments (id, mode, champion, challenger, status, salt, ramp_salt, steps, max_days, at_the_end, actor, reason, created_at)
+INSERT INTO litgo.experiments
+(id, mode, champion, challenger, status, salt, ramp_salt, steps, max_days, at_the_end, actor, reason, created_at)
 VALUES (:id, :mode, :champion, :challenger, 'waiting', :salt, :ramp_salt, :steps, :max_days, :at_the_end, :actor, :reason, :at)
 """
 

@@ -17,16 +17,18 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from litgo_pipelines.observability.logs import get_logger
+from litgo_pipelines.ranking.text import embed
 from litgo_pipelines.rollout.registry import CHAMPION
 from litgo_pipelines.serving.auth import Tokens
 from litgo_pipelines.serving.errors import Refusal, first_fault, problem
+from litgo_pipelines.serving.experiments import ArmsKeeper
 from litgo_pipelines.serving.markets import MarketKeeper
-from litgo_pipelines.serving.matches import CaseNotOpen, Matching, Question, RequestGivenUp, TooBusy, scoped_key
+from litgo_pipelines.serving.matches import CaseNotOpen, Embedder, Matching, Question, RequestGivenUp, TooBusy, scoped_key
 from litgo_pipelines.serving.metrics import ServingMetrics
 from litgo_pipelines.serving.middleware import BodyLimit, Observed
 from litgo_pipelines.serving.models import LastChampion, ModelKeeper, ModelSource
 from litgo_pipelines.serving.reference import reference_page
-from litgo_pipelines.serving.schemas import ErrorAnswer, MatchAnswer, MatchRequest, ModelAnswer, Readiness
+from litgo_pipelines.serving.schemas import ErrorAnswer, ExperimentAnswer, MatchAnswer, MatchRequest, ModelAnswer, Readiness
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -73,6 +75,7 @@ class Service:
     tokens: Tokens
     market: MarketKeeper
     model: ModelKeeper
+    arms: ArmsKeeper
     matching: Matching
     metrics: ServingMetrics
     workers: CapacityLimiter
@@ -82,26 +85,32 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(engine: Engine, open_registry: Callable[[], ModelSource], settings: Settings) -> FastAPI:
-    """The application; its lifespan starts and stops the threads that follow the market and the model.
+def create_app(engine: Engine, open_registry: Callable[[], ModelSource], settings: Settings, embed: Embedder = embed) -> FastAPI:
+    """The application; its lifespan starts and stops the threads that follow the market, the model and the experiment.
 
     Args:
         engine: see `server.serving_engine`; closed by whoever made it.
         open_registry: makes the registry, in the background.
+        embed: makes a vector of a case's text; it may raise.
     """
     metrics = ServingMetrics()
     market = MarketKeeper(engine, settings, metrics)
     model = ModelKeeper(open_registry, LastChampion(settings.litgo_home / "serving"), settings.litgo_model_poll_seconds, metrics)
-    matching = Matching(engine, lambda: market.current, lambda: market.rule, lambda: model.ranker, settings, metrics, _now)
-    service = Service(Tokens(settings.litgo_api_keys), market, model, matching, metrics, CapacityLimiter(WORKERS))
+    arms = ArmsKeeper(engine, open_registry, lambda: model.ranker, settings.litgo_refresh_seconds, metrics)
+    matching = Matching(
+        engine, lambda: market.current, lambda: market.rule, lambda: model.ranker, settings, metrics, _now, arms.side, embed
+    )
+    service = Service(Tokens(settings.litgo_api_keys), market, model, arms, matching, metrics, CapacityLimiter(WORKERS))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         market.start()
         model.start()
+        arms.start()
         yield
         market.stop()
         model.stop()
+        arms.stop()
 
     app = FastAPI(title="litgo matching", description=_DESCRIPTION, version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.service = service
@@ -202,7 +211,7 @@ def _api() -> APIRouter:
     @router.get("/model", summary="Which model answers", responses={401: _ERRORS[401]}, tags=["matching"])
     async def model(service: Used) -> ModelAnswer:
         """The version that answers and whether it is the one the registry's alias points to, and the price of load."""
-        state, rule = service.model.state(), service.market.rule
+        state, rule, running = service.model.state(), service.market.rule, service.arms.recorded
         return ModelAnswer(
             version=state.answering.ranker.version,
             source=state.answering.source,
@@ -214,6 +223,16 @@ def _api() -> APIRouter:
             error=state.error,
             equity_price=None if rule is None else rule.price,
             price_id=None if rule is None else rule.price_id,
+            experiment=None
+            if running is None
+            else ExperimentAnswer(
+                id=running.id,
+                mode=running.mode,
+                champion=running.champion,
+                challenger=running.challenger,
+                share=running.split.share,
+                error=service.arms.error,
+            ),
         )
 
     return router

@@ -20,8 +20,9 @@ from litgo_pipelines.equity.allocation import OfferRule
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.observability.logs import get_logger
 from litgo_pipelines.ranking.ranker import Ranker
-from litgo_pipelines.ranking.text import SPACE
+from litgo_pipelines.ranking.text import Embedded, embed
 from litgo_pipelines.serving.errors import Refusal
+from litgo_pipelines.serving.experiments import Side
 from litgo_pipelines.serving.metrics import ServingMetrics
 from litgo_pipelines.serving.schemas import InlineCase, Match, MatchAnswer, MatchRequest
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from litgo_pipelines.settings import Settings
+
+Embedder = Callable[[str], Embedded]
 
 ABANDONED_AFTER = timedelta(seconds=60)
 """A request that has not ended by then was lost with its process; its idempotency key may be used again."""
@@ -90,6 +93,8 @@ class Matching:
         rule: gives the offer rule in memory; None while there is none.
         ranker: gives what answers now.
         clock: the time, as an aware datetime.
+        side: gives what answers a client who takes part in an experiment; None for the others.
+        embed: makes a vector of a case's text; where it raises, the answer does without.
     """
 
     def __init__(
@@ -101,9 +106,11 @@ class Matching:
         settings: Settings,
         metrics: ServingMetrics,
         clock: Callable[[], datetime],
+        side: Callable[[UUID], Side | None] = lambda _client: None,
+        embed: Embedder = embed,
     ) -> None:
         self._engine, self._market, self._rule, self._ranker = engine, market, rule, ranker
-        self._clock, self._metrics = clock, metrics
+        self._clock, self._metrics, self._side, self._embed = clock, metrics, side, embed
         self._new_lawyer_offers = settings.litgo_new_lawyer_offers
         self._offer_lifetime = timedelta(hours=settings.litgo_offer_hours)
         self._recorded_candidates = settings.litgo_recorded_candidates
@@ -134,16 +141,20 @@ class Matching:
         return Answered(answer_of(decision, offered=question.body.create_offers))
 
     def _decide(self, market: Market, rule: OfferRule, opened: _Opened, question: Question, at: datetime) -> Decision:
+        side, embedded = self._side(opened.case.client_id), self._embedded(opened.case.summary)
         decision = decide(
             market,
             opened.case,
-            self._ranker(),
+            self._ranker() if side is None else side.ranker,
             rule,
             request_id=question.request_id,
             at=at,
             top_n=question.body.top_n,
             new_lawyer_offers=self._new_lawyer_offers,
             exclude=opened.exclude,
+            vector=embedded.vector,
+            space=embedded.space,
+            exposure=None if side is None else side.exposure,
         )
         if not question.body.create_offers:
             return decision
@@ -152,6 +163,16 @@ class Matching:
             decision = decide_anew(market, decision)
             note_offers(market, decision)
         return decision
+
+    def _embedded(self, summary: str) -> Embedded:
+        """The text's vector, or that there is none: a match without it is better than none."""
+        try:
+            return self._embed(summary)
+        except Exception as error:
+            # Whatever a vendor's library raises.
+            self._metrics.embedding_fallbacks.inc()
+            _log.warning("a case's text could not be embedded: answered without", error=type(error).__name__)
+            return Embedded.unknown()
 
     def _recording(self, question: Question) -> Recording:
         def stored(decision: Decision) -> str:
@@ -308,11 +329,22 @@ def answer_of(decision: Decision, *, offered: bool) -> MatchAnswer:
         request_id=decision.request_id,
         case_id=decision.case.id,
         model_version=decision.model_version,
-        embedding_space=SPACE,
+        embedding_space=decision.ask.space,
         offers_created=len(matches) if offered else 0,
         eligible=len(seen.members),
         matches=matches,
     )
 
 
-__all__ = ["ABANDONED_AFTER", "Answered", "CaseNotOpen", "Matching", "Question", "RequestGivenUp", "TooBusy", "answer_of", "scoped_key"]
+__all__ = [
+    "ABANDONED_AFTER",
+    "Answered",
+    "CaseNotOpen",
+    "Embedder",
+    "Matching",
+    "Question",
+    "RequestGivenUp",
+    "TooBusy",
+    "answer_of",
+    "scoped_key",
+]

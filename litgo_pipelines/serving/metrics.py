@@ -36,6 +36,15 @@ class ServingMetrics:
         self.model_errors = Counter(
             "serving_model_check_errors_total", "Looks at the registry that failed, by error.", ["error"], registry=registry
         )
+        self.experiment = Gauge(
+            "serving_experiment_share",
+            "Share of all clients that the challenger answers; absent without an experiment.",
+            ["experiment", "challenger", "mode"],
+            registry=registry,
+        )
+        self.embedding_fallbacks = Counter(
+            "serving_embedding_fallbacks_total", "Requests answered without a vector of the case's text.", registry=registry
+        )
         self.market_age = Gauge(
             "serving_market_age_seconds", "Age of lawyers and loads in memory; NaN before the first.", registry=registry
         )

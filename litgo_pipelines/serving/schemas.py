@@ -163,6 +163,17 @@ class MatchAnswer(BaseModel):
     matches: list[Match] = Field(description="At most `top_n`; empty where nobody is eligible.")
 
 
+class ExperimentAnswer(BaseModel):
+    """A candidate that answers a share of the clients."""
+
+    id: UUID
+    mode: Literal["ab", "interleaving"]
+    champion: str = Field(description="Version that the other clients are answered by, or `hand-weights`.")
+    challenger: str = Field(description="Version on trial.")
+    share: float = Field(description="Share of all clients that it answers (interleaved: takes part in answering), 0..1.")
+    error: str | None = Field(description="Why nobody takes part at the moment; null: nothing is wrong.")
+
+
 class ModelAnswer(BaseModel):
     """Which model answers and whether it is the one that should, and the price of load that answers use."""
 
@@ -178,6 +189,7 @@ class ModelAnswer(BaseModel):
     error: str | None = Field(description="Why, in that case.")
     equity_price: float | None = Field(description="Price of load, the rule's `a`; null: none was read yet.", examples=[0.5])
     price_id: int | None = Field(description="Its row in `equity_prices`; null: from the settings.")
+    experiment: ExperimentAnswer | None = Field(description="The experiment that runs; null: none.")
 
 
 class Readiness(BaseModel):

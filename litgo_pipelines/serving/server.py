@@ -49,8 +49,8 @@ def serving_engine(url: str, workers: int = WORKERS) -> Engine:
     bounded = parsed.update_query_dict({name: value for name, value in _TCP.items() if name not in parsed.query})
     engine = open_engine(
         bounded.render_as_string(hide_password=False),
-        # One more for the thread that reads the market.
-        pool_size=workers + 1,
+        # Two more for the threads that read the market and the experiment.
+        pool_size=workers + 2,
         max_overflow=0,
         pool_timeout=5,
         # Parameters are what clients wrote; they belong in no log.

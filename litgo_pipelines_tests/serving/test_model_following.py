@@ -79,6 +79,7 @@ def test_a_moved_alias_is_followed_within_fifteen_seconds(
             "error": None,
             "equity_price": 0.5,
             "price_id": None,
+            "experiment": None,
         }
         for favoured in (QUALIFICATION, SOFT_SKILL):
             version = register(registry, tmp_path / f"v{favoured}", favoured=favoured)

@@ -1,0 +1,147 @@
+"""Which client is answered by which model while an experiment runs: follows what is recorded, and keeps the challenger loaded.
+
+Who is on which side is computed by `rollout.assignment`; what is recorded of it lives in `casework`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from litgo_pipelines.casework.matching import Exposure
+from litgo_pipelines.observability.logs import get_logger
+from litgo_pipelines.ranking.ranker import Ranker
+from litgo_pipelines.rollout import experiments
+from litgo_pipelines.rollout.assignment import assign
+from litgo_pipelines.rollout.bundle import GoldenScoresDiffer, NoGoldenScores
+from litgo_pipelines.rollout.experiments import Experiment
+from litgo_pipelines.rollout.tracking import RegistryUnavailable
+from litgo_pipelines.serving.metrics import ServingMetrics
+from litgo_pipelines.serving.models import ModelSource
+from litgo_pipelines.serving.periodic import Periodic
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Side:
+    """What answers a client who is in the experiment, and what is recorded of it."""
+
+    ranker: Ranker
+    exposure: Exposure
+
+
+@dataclass(frozen=True)
+class _Arms:
+    """An experiment whose challenger is loaded."""
+
+    experiment: Experiment
+    challenger: Ranker
+
+
+class ArmsKeeper:
+    """Looks every `seconds` which experiment runs, and loads its challenger.
+
+    Nobody takes part while the challenger cannot be loaded, or while another version answers than the one that the experiment
+    compares with: then the champion answers everybody, and nobody is counted.
+
+    Args:
+        open_source: makes the registry; called in the background.
+        champion: gives what answers now.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        open_source: Callable[[], ModelSource],
+        champion: Callable[[], Ranker],
+        seconds: float,
+        metrics: ServingMetrics,
+    ) -> None:
+        self._engine, self._open_source, self._champion, self._metrics = engine, open_source, champion, metrics
+        self._source: ModelSource | None = None
+        self._recorded: Experiment | None = None
+        self._arms: _Arms | None = None
+        self._error: str | None = None
+        self._thread = Periodic("experiment", self.look, seconds)
+
+    @property
+    def recorded(self) -> Experiment | None:
+        """The experiment that runs, whether or not its challenger could be loaded."""
+        return self._recorded
+
+    @property
+    def error(self) -> str | None:
+        """Why nobody takes part in it, or why nothing is known of it."""
+        arms, recorded = self._arms, self._recorded
+        if self._error is None and recorded is not None and arms is not None and self._champion().version != recorded.champion:
+            return f"{self._champion().version} answers, the experiment compares with {recorded.champion}"
+        return self._error
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._thread.stop()
+
+    def side(self, client_id: UUID) -> Side | None:
+        """What answers a client; None for whoever takes part in nothing: the champion answers."""
+        arms, champion = self._arms, self._champion()
+        if arms is None or champion.version != arms.experiment.champion:
+            return None
+        experiment = arms.experiment
+        variant = assign(client_id, experiment.split)
+        if variant is None:
+            return None
+        answers, other = (arms.challenger, champion) if variant == "treatment" else (champion, arms.challenger)
+        return Side(answers, Exposure(experiment.id, variant, experiment.step, other))
+
+    def look(self) -> None:
+        """Look once; whatever goes wrong is logged and told, and what was known stays."""
+        try:
+            with self._engine.connect() as connection:
+                recorded = experiments.running(connection)
+            self._follow(recorded)
+            self._error = None
+        except (RegistryUnavailable, NoGoldenScores, GoldenScoresDiffer) as error:
+            self._failed(error)
+        except Exception as error:
+            # An error nobody foresaw must not end the thread: no experiment would ever begin or end here again.
+            self._failed(error)
+
+    def _follow(self, recorded: Experiment | None) -> None:
+        self._recorded = recorded
+        known = self._arms
+        if recorded is None:
+            self._take(None)
+        elif known is not None and known.experiment.id == recorded.id:
+            self._take(_Arms(recorded, known.challenger))
+        else:
+            self._take(None)
+            if self._source is None:
+                self._source = self._open_source()
+            self._take(_Arms(recorded, self._source.load(recorded.challenger)))
+
+    def _take(self, arms: _Arms | None) -> None:
+        before, self._arms = self._arms, arms
+        now = None if arms is None else (arms.experiment.id, arms.experiment.step)
+        if now == (None if before is None else (before.experiment.id, before.experiment.step)):
+            return
+        self._metrics.experiment.clear()
+        if arms is None:
+            _log.info("no experiment is served")
+            return
+        running = arms.experiment
+        self._metrics.experiment.labels(str(running.id), running.challenger, running.mode).set(running.split.share)
+        _log.info("an experiment is served", experiment=str(running.id), challenger=running.challenger, share=running.split.share)
+
+    def _failed(self, error: Exception) -> None:
+        told = f"{type(error).__name__}: {error}"
+        if told != self._error:
+            _log.error("the experiment cannot be followed", reason=told)
+        self._error = told
