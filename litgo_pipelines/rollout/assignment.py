@@ -2,8 +2,11 @@
 
 Two hashes of the client's id decide. The first, with the experiment's own salt, marks the clients whom treatment may ever reach, as
 many as the last step of the ramp lets in; all others are control from the beginning. The second, with a salt of the ramp, tells at
-which step a marked client is let in; until then the champion answers and the client is not counted. So a step changes nobody from one
-side to the other, and the two sides of one experiment say nothing about those of another.
+which step a marked client is let in; until then the client is held back: the champion answers. So a step changes nobody from one side
+to the other, and the sides of one experiment say nothing about those of another.
+
+Who asked while held back is not counted later either: whoever comes back would otherwise be new to treatment and known to control, and
+the sides would differ in more than the model.
 
 Kohavi, Tang and Xu (2020), "Trustworthy Online Controlled Experiments", chapters 14 and 15.
 """
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-Variant = Literal["control", "treatment", "interleaved"]
+Variant = Literal["control", "treatment", "interleaved", "held back"]
 Mode = Literal["ab", "interleaving"]
 
 
@@ -53,10 +56,10 @@ def place(client_id: UUID, salt: str) -> float:
 
 
 def assign(client_id: UUID, split: Split) -> Variant | None:
-    """The client's side; None: not in the experiment, the champion answers."""
+    """The client's side; None: not in the experiment at all, as most are while two lists are interleaved."""
     most = split.steps[-1]
     if place(client_id, split.salt) >= most:
         return None if split.mode == "interleaving" else "control"
     if place(client_id, split.ramp_salt) >= split.share / most:
-        return None
+        return "held back"
     return "interleaved" if split.mode == "interleaving" else "treatment"

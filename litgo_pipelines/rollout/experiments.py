@@ -112,9 +112,11 @@ class Terms:
     at_the_end: AtTheEnd
 
     @classmethod
-    def of(cls, settings: Settings) -> Terms:
-        """As the settings say."""
-        return cls(settings.litgo_experiment_mode, settings.ramp, settings.litgo_experiment_max_days, settings.litgo_experiment_at_the_end)
+    def of(cls, settings: Settings, mode: Mode | None = None) -> Terms:
+        """As the settings say, but for a `mode` that is given."""
+        return cls(
+            mode or settings.litgo_experiment_mode, settings.ramp, settings.litgo_experiment_max_days, settings.litgo_experiment_at_the_end
+        )
 
 
 def running(connection: Connection) -> Experiment | None:
