@@ -7,13 +7,16 @@ from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.orchestration.assets import equity, pricing, ranker
+from litgo_pipelines.orchestration.assets import equity, pricing, ranker, rollout
 from litgo_pipelines.orchestration.checks import CHECKS
 from litgo_pipelines.orchestration.handover import JsonHandOver
 from litgo_pipelines.orchestration.jobs import JOBS
 from litgo_pipelines.orchestration.resources import Project
 from litgo_pipelines.orchestration.schedules import SCHEDULES
+from litgo_pipelines.orchestration.sensors.quality import champion_watch
+from litgo_pipelines.orchestration.sensors.registry import registry_changes
 from litgo_pipelines.orchestration.sensors.reviews import new_reviews
+from litgo_pipelines.orchestration.sensors.trials import experiment_due
 
 
 def build_definitions(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -23,11 +26,11 @@ def build_definitions(resources: Mapping[str, Any] | None = None) -> dg.Definiti
         resources: replace the standard ones by name: `project` (databases, settings) and `io_manager` (hand-overs between assets).
     """
     return dg.Definitions(
-        assets=[*equity.ASSETS, *pricing.ASSETS, *ranker.ASSETS],
+        assets=[*equity.ASSETS, *pricing.ASSETS, *ranker.ASSETS, *rollout.ASSETS],
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,
-        sensors=[new_reviews],
+        sensors=[new_reviews, experiment_due, champion_watch, registry_changes],
         resources={"project": Project(), "io_manager": JsonHandOver(), **(resources or {})},
         # Steps are short and share what they imported; a process each would cost more than the work.
         executor=dg.in_process_executor,

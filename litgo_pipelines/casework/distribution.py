@@ -276,6 +276,14 @@ def report_of(connection: Connection, as_of: datetime, terms: Terms) -> Report:
     return stored_reports(connection, [as_of], terms).get(as_of) or compute_report(connection, as_of, terms)
 
 
+def newest_gini(connection: Connection, as_of: datetime, terms: Terms) -> float | None:
+    """Gini of utilisation by the newest snapshot up to `as_of`; None where there is none, or nobody in it counts."""
+    try:
+        return report_of(connection, newest_snapshot(connection, as_of), terms).distribution.gini_utilisation
+    except NoSnapshot:
+        return None
+
+
 def reports(connection: Connection, as_of: datetime, terms: Terms, count: int = TREND) -> list[Report]:
     """The reports of the last `count` snapshots up to `as_of`, oldest first. Those that are missing are computed and kept."""
     moments = snapshot_moments(connection, as_of, count)

@@ -283,7 +283,8 @@ def _tell(console: Console, found: Report, settings: Settings) -> None:
         f"\n{found.seconds:.0f} s, at most {found.peak_mb:,.0f} MB of memory.\n"
         f"To look around: [bold]make up[/], then Dagster at http://127.0.0.1:{settings.litgo_dagster_port}, "
         f"MLflow at http://127.0.0.1:{settings.litgo_mlflow_port}.\n"
-        "How evenly cases are spread: [bold]litgo fairness report[/]; why somebody was not offered one: [bold]litgo fairness explain[/]."
+        "How evenly cases are spread: [bold]litgo fairness report[/]; why somebody was not offered one: [bold]litgo fairness explain[/].\n"
+        "Which model answers, and who decided that: [bold]litgo model list[/], [bold]litgo model history[/]."
     )
 
 

@@ -42,14 +42,14 @@ def use_project() -> None:
 
 
 def run(
-    job: Annotated[str, typer.Argument(help="`calculate_equity_metrics`, `refit_equity_price` or `retrain_ranker`.")],
+    job: Annotated[str, typer.Argument(help="Such as `calculate_equity_metrics` or `retrain_ranker`; an unknown name lists them all.")],
     as_of: AsOf = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run id, status and each asset's metadata as JSON.")] = False,
 ) -> None:
     """Execute one Dagster job now; the run shows in the UI.
 
     A daily job takes the newest day that was complete at `--as-of`; exit code 1 if the run fails. `refit_equity_price --as-of` rehearses:
-    nothing is put in force.
+    nothing is put in force. `read_experiment` and `watch_champion` act on the present alone.
 
     Example: `litgo run retrain_ranker --json`
     """

@@ -7,10 +7,13 @@ import dagster as dg
 from litgo_pipelines.orchestration.assets.equity import equity_metrics, offer_distribution
 from litgo_pipelines.orchestration.assets.pricing import equity_price
 from litgo_pipelines.orchestration.assets.ranker import candidate_evaluation, promotion, ranker_candidate, training_set
+from litgo_pipelines.orchestration.assets.rollout import experiment_readout, model_quality
 
 CALCULATE_EQUITY_METRICS = "calculate_equity_metrics"
 REFIT_EQUITY_PRICE = "refit_equity_price"
 RETRAIN_RANKER = "retrain_ranker"
+READ_EXPERIMENT = "read_experiment"
+WATCH_CHAMPION = "watch_champion"
 
 # Runs with the same value of this tag take turns (dagster.yaml).
 _EXCLUSIVE = "litgo/exclusive"
@@ -32,8 +35,22 @@ refit_equity_price = dg.define_asset_job(
 retrain_ranker = dg.define_asset_job(
     RETRAIN_RANKER,
     selection=dg.AssetSelection.assets(training_set, ranker_candidate, candidate_evaluation, promotion),
-    description="Train a ranker on all decided matches, judge it against the champion, and promote it if it passed.",
+    description="Train a ranker on all decided matches, judge it against the champion, and put it on trial if it passed.",
     tags={_EXCLUSIVE: RETRAIN_RANKER},
 )
 
-JOBS = [calculate_equity_metrics, refit_equity_price, retrain_ranker]
+read_experiment = dg.define_asset_job(
+    READ_EXPERIMENT,
+    selection=dg.AssetSelection.assets(experiment_readout),
+    description="Judge the experiment that runs, carry the verdict out, and let the next one begin.",
+    tags={_EXCLUSIVE: READ_EXPERIMENT, "dagster/max_runtime": 900},
+)
+
+watch_champion = dg.define_asset_job(
+    WATCH_CHAMPION,
+    selection=dg.AssetSelection.assets(model_quality),
+    description="Judge the champion by its decisions, and roll it back if it is degraded.",
+    tags={_EXCLUSIVE: WATCH_CHAMPION, "dagster/max_runtime": 900},
+)
+
+JOBS = [calculate_equity_metrics, refit_equity_price, retrain_ranker, read_experiment, watch_champion]

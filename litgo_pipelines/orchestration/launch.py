@@ -47,6 +47,7 @@ def run_job(name: str, *, as_of: datetime | None = None, log_level: str = "INFO"
 
     Raises:
         UnknownJob: no such job.
+        LitgoError: `as_of` for a job that acts on the present alone.
     """
     import dagster as dg
 
@@ -59,6 +60,8 @@ def run_job(name: str, *, as_of: datetime | None = None, log_level: str = "INFO"
     partition = _partition(job, as_of or datetime.now(UTC))
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
     if as_of is not None and partition is None:
+        if name not in _READS_AT:
+            raise LitgoError(f"{name} acts on what there is now: leave --as-of out")
         config["ops"] = {_READS_AT[name]: {"config": {"as_of": as_of.isoformat()}}}
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(

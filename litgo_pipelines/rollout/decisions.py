@@ -68,6 +68,8 @@ WHERE (CAST(:version AS text) IS NULL OR from_version = :version OR to_version =
 ORDER BY id DESC LIMIT :most
 """
 
+_AFTER = f"SELECT {_COLUMNS} FROM litgo.decisions WHERE id > :after ORDER BY id LIMIT :most"
+
 _UNEXPLAINED = f"""
 SELECT {_COLUMNS} FROM litgo.decisions d
 WHERE actor = '{MLFLOW_UI}' AND NOT EXISTS (SELECT FROM litgo.decisions a WHERE a.about = d.id AND a.action = 'annotation')
@@ -136,11 +138,19 @@ def intend(
     return _add(connection, uuid4(), "intent", action, actor, reason, at, from_version, to_version, None, evidence, run_id, about)
 
 
-def conclude(connection: Connection, intent: Decision, result: str, *, reason: str | None = None, at: datetime) -> Decision:
+def conclude(
+    connection: Connection,
+    intent: Decision,
+    result: str,
+    *,
+    reason: str | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    at: datetime,
+) -> Decision:
     """Write what became of an intent, once: a second call returns the row of the first.
 
     Args:
-        reason: where it differs from the intent's.
+        reason, evidence: where they differ from the intent's.
     """
     return _add(
         connection,
@@ -153,7 +163,7 @@ def conclude(connection: Connection, intent: Decision, result: str, *, reason: s
         intent.from_version,
         intent.to_version,
         result,
-        intent.evidence,
+        intent.evidence if evidence is None else evidence,
         intent.dagster_run_id,
         intent.about,
     )
@@ -247,6 +257,13 @@ def history(connection: Connection, limit: int, *, version: str | None = None, a
 
     rows = connection.execute(text(_NEWEST), {"version": version, "after": after, "most": limit})
     return [Decision(*row) for row in rows]
+
+
+def earliest_after(connection: Connection, after: int, limit: int) -> list[Decision]:
+    """The decisions later than the number `after`, at most `limit`, oldest first."""
+    from sqlalchemy import text
+
+    return [Decision(*row) for row in connection.execute(text(_AFTER), {"after": after, "most": limit})]
 
 
 def unexplained(connection: Connection) -> list[Decision]:

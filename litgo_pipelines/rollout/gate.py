@@ -16,6 +16,10 @@ LEAST_CASES_OF_AN_AREA = 30
 MOST_LOSS_OF_AN_AREA = 0.05
 GINI_TARGET = 0.27
 GINI_SLACK = 0.01
+MOST_BYTES = 20_000_000
+"""Of a model's text: a service loads it within seconds, and again with every start."""
+MOST_SCORING_MS = 20.0
+"""To score a large request's candidates; a match is answered within some tens of milliseconds."""
 
 
 class AreaEvidence(BaseModel):
@@ -40,6 +44,9 @@ class GateEvidence(BaseModel):
         candidate_ndcg_5, champion_ndcg_5: mean NDCG@5; None where no case defines it.
         difference_low, difference_high: 95 % interval of the mean difference, paired bootstrap.
         areas: each area by itself.
+        golden: why the candidate does not reproduce its golden scores; None: it does.
+        candidate_bytes: size of the candidate's text; None where it was not looked at.
+        candidate_scoring_ms: time to score 1,000 candidates; None where it was not measured.
         candidate_gini, champion_gini: inequality of load after a replay under each; None where there was nobody to replay.
     """
 
@@ -56,6 +63,9 @@ class GateEvidence(BaseModel):
     areas: tuple[AreaEvidence, ...] = ()
     candidate_gini: float | None = None
     champion_gini: float | None = None
+    golden: str | None = None
+    candidate_bytes: int | None = None
+    candidate_scoring_ms: float | None = None
 
 
 class GateResult(BaseModel):
@@ -76,8 +86,13 @@ def judge(evidence: GateEvidence) -> GateResult:
       error, 1 - NDCG@5, must fall by the share `min_improvement` - 1 instead.
     - The lower bound of the paired bootstrap must exceed 0: an equal candidate never passes.
     - No area with 30 or more held-out cases may lose more than 5 % of its NDCG@5.
+    - A candidate that does not reproduce its golden scores, whose text has over 20 MB or that takes over 20 ms to score 1,000
+      candidates fails, however few the data.
     - The Gini of the candidate's replay may reach the larger of the champion's and .27, plus .01 for the replay's own noise.
     """
+    unfit = _unfit(evidence)
+    if unfit:
+        return _result("fail", unfit, evidence)
     candidate, champion, low = (_known(one) for one in (evidence.candidate_ndcg_5, evidence.champion_ndcg_5, evidence.difference_low))
     missing = _too_little(evidence)
     if missing or candidate is None or champion is None or low is None:
@@ -104,6 +119,18 @@ def _too_little(evidence: GateEvidence) -> str:
     if evidence.held_out_cases >= evidence.min_held_out_cases:
         return ""
     return f"{evidence.held_out_cases} held-out cases can be judged by, {evidence.min_held_out_cases} are needed (LITGO_MIN_HELD_OUT_CASES)"
+
+
+def _unfit(evidence: GateEvidence) -> list[str]:
+    """What forbids the candidate to answer, however well it ranks."""
+    found = []
+    if evidence.golden is not None:
+        found.append(evidence.golden)
+    if evidence.candidate_bytes is not None and evidence.candidate_bytes > MOST_BYTES:
+        found.append(f"its text has {evidence.candidate_bytes / 1e6:.1f} MB: at most {MOST_BYTES / 1e6:.0f} MB")
+    if evidence.candidate_scoring_ms is not None and evidence.candidate_scoring_ms > MOST_SCORING_MS:
+        found.append(f"it takes {evidence.candidate_scoring_ms:.1f} ms to score 1,000 candidates: at most {MOST_SCORING_MS:.0f} ms")
+    return found
 
 
 def _improvement(candidate: float, champion: float, evidence: GateEvidence) -> tuple[bool, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -52,18 +52,22 @@ class CandidateRef(_HandOver):
 
 
 class EvaluationRef(_HandOver):
-    """What the gate said about a candidate against the incumbent (`champion` None: the hand weights)."""
+    """What the gate said about a candidate against the incumbent (`champion` None: the hand weights), and what it judged by."""
 
     candidate: CandidateRef
     champion: str | None
     verdict: Verdict
     reasons: list[str]
+    evidence: dict[str, Any] = {}
 
 
 class PromotionResult(_HandOver):
-    """What became of a candidate. `superseded`: somebody moved the alias in the meantime, and it was left there."""
+    """What became of a candidate.
 
-    outcome: Literal["promoted", "not promoted", "superseded"]
+    `superseded`: somebody moved the alias in the meantime, and it was left there. `refused`: frozen, cooling down or blocked.
+    """
+
+    outcome: Literal["promoted", "not promoted", "superseded", "refused", "experiment started", "experiment waits"]
     verdict: Verdict
     version: str | None
     previous: str | None

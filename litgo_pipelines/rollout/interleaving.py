@@ -1,6 +1,7 @@
 """Two orders of the same lawyers merged into one list, and which of the two a client's offers speak for. Pure.
 
-Whether the wins of many clients are more than chance is told by the tests of `sequential`; who is interleaved, and when, is decided elsewhere.
+Whether the wins of many clients are more than chance is told by the tests of `sequential`; who is interleaved, and when, is decided
+elsewhere.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def team_draft(champion: Sequence[_T], challenger: Sequence[_T], top_n: int, gen
 
     Both teams expect as many places, and as good ones, wherever the orders agree: two equal orders win equally often. A lawyer whom both
     would choose belongs to the team whose turn it was. The published algorithm ends where one order is used up; here the other one goes on,
-    because a client is shown as many lawyers as there are. Radlinski, Kurup and Joachims (2008), "How Does Clickthrough Data Reflect Retrieval
-    Quality?", algorithm 2.
+    because a client is shown as many lawyers as there are. Radlinski, Kurup and Joachims (2008), "How Does Clickthrough Data Reflect
+    Retrieval Quality?", algorithm 2.
 
     Args:
         champion, challenger: indices or ids, best first, each at most once an order.
@@ -68,7 +69,7 @@ def team_draft(champion: Sequence[_T], challenger: Sequence[_T], top_n: int, gen
 
 
 def credit(teams: Sequence[Team], accepted: Sequence[bool]) -> Team | None:
-    """The team with more accepted offers of a unit; None where they have as many."""
+    """The team with more accepted offers of a unit; None where they have as many. Both have one entry a place."""
     balance = sum((1 if team == "challenger" else -1) for team, taken in zip(teams, accepted, strict=True) if taken)
     return None if balance == 0 else "challenger" if balance > 0 else "champion"
 
@@ -77,6 +78,6 @@ def count_wins(unit: NDArray[np.integer], challenger: NDArray[np.bool_], accepte
     """`credit` of many units at once. Shapes (n,): an offer's unit, whether the challenger chose it, whether it was accepted."""
     if unit.size == 0:
         return Wins(0, 0, 0)
-    _, place = np.unique(unit, return_inverse=True)
-    balance = np.bincount(place, np.where(accepted, np.where(challenger, 1.0, -1.0), 0.0))
+    _, of = np.unique(unit, return_inverse=True)
+    balance = np.bincount(of, accepted * np.where(challenger, 1.0, -1.0))
     return Wins(int(np.sum(balance < 0)), int(np.sum(balance > 0)), int(np.sum(balance == 0)))

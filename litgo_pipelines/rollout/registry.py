@@ -1,6 +1,6 @@
 """The registered model `litgo-ranker`: its versions, and the alias `champion` that says which one answers.
 
-A person may move the alias in MLflow at any time; it is read, never remembered. Who decides to move it lives in `steps`.
+A person may move the alias in MLflow at any time; it is read, never remembered. Who decides to move it lives in `transitions`.
 """
 
 from __future__ import annotations
@@ -106,6 +106,21 @@ class Registry:
         with unavailable_as_such(self.uri):
             return self._aliased(CHAMPION)
 
+    def exists(self, version: str) -> bool:
+        """Whether the registry has a version of that number; it does not have one that somebody deleted."""
+        if not version.isdecimal():
+            return False
+        with unavailable_as_such(self.uri):
+            from mlflow.exceptions import MlflowException
+
+            try:
+                self.client.get_model_version(MODEL, version)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return False
+        return True
+
     def answering(self) -> Ranker:
         """What answers: the champion, or the hand weights where there is none.
 
@@ -138,14 +153,25 @@ class Registry:
         Raises:
             Superseded: the alias points elsewhere; it is left there.
         """
-        found = self.champion()
-        if found != expected:
-            raise Superseded(
-                f"version {version} was to replace {expected or 'the hand weights'}, "
-                f"but {found or 'no version'} is champion now: left as it is"
-            )
+        self._require(expected, f"version {version} was to replace {expected or 'the hand weights'}")
         with unavailable_as_such(self.uri):
             self.client.set_registered_model_alias(MODEL, CHAMPION, version)
+
+    def demote(self, expected: str) -> None:
+        """Let the hand weights answer instead of the version `expected`, if the alias still stands there.
+
+        Raises:
+            Superseded: the alias points elsewhere, or nowhere; it is left as it is.
+        """
+        self._require(expected, f"the hand weights were to replace version {expected}")
+        with unavailable_as_such(self.uri):
+            self.client.delete_registered_model_alias(MODEL, CHAMPION)
+
+    def _require(self, expected: str | None, meant: str) -> None:
+        # MLflow cannot compare and move in one step: what a person does between the two is not seen.
+        found = self.champion()
+        if found != expected:
+            raise Superseded(f"{meant}, but {found or 'no version'} is champion now: left as it is")
 
     def tag(self, version: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""

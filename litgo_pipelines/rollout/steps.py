@@ -1,7 +1,7 @@
-"""From facts to a promoted version in four steps. Each takes the hand-over of the one before and returns the next one.
+"""From facts to a verdict on a new version in three steps. Each takes the hand-over of the one before and returns the next one.
 
 A hand-over is small and JSON-serialisable; the data behind it lies in a parquet file and in MLflow. Too little data flows
-through as a verdict. Who calls these steps, and when, is none of their business.
+through as a verdict. Who calls these steps, and when, is none of their business; what is done about the verdict is `conduct`'s.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from litgo_pipelines.ranking.calibration import CalibrationReport, Offered, expected_calibration_error, fit_acceptance
 from litgo_pipelines.ranking.evaluation import Comparison, Evaluation, compare, evaluate
 from litgo_pipelines.ranking.pictures import importance_picture
-from litgo_pipelines.ranking.ranker import HAND_WEIGHTS_VERSION, HandWeights, Ranker
+from litgo_pipelines.ranking.ranker import HAND_WEIGHTS_VERSION, HandWeights, LightGBMRanker, Ranker
 from litgo_pipelines.ranking.training import ROUNDS, feature_gains, parameters, positions, train
 from litgo_pipelines.ranking.training_set import PARTS, DatasetDamaged, InsufficientData, TrainingSet, from_matches, from_table
-from litgo_pipelines.rollout.bundle import GOLDEN_FILE, Bundle
+from litgo_pipelines.rollout.bundle import GOLDEN_FILE, Bundle, GoldenScoresDiffer, NoGoldenScores, golden_features
 from litgo_pipelines.rollout.gate import AreaEvidence, GateEvidence, GateResult, judge
-from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, Metadata, PromotionResult, TrainingSetRef
-from litgo_pipelines.rollout.registry import Registry, Superseded
+from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, Metadata, TrainingSetRef
+from litgo_pipelines.rollout.registry import Registry
 from litgo_pipelines.rollout.tracking import TrackedRun, Tracking
 
 ReplayGini = Callable[[Ranker], float | None]
@@ -37,6 +37,8 @@ DATASET_FOLDER = "dataset"
 GATE_FILE = "gate.json"
 IMPORTANCE_FILE = "feature_importance.png"
 CALIBRATION_FILE = "calibration.json"
+
+_SCORED, _TRIES = 1_000, 7
 
 
 def build_training_set(
@@ -143,7 +145,7 @@ def evaluate_candidate(
 
     Raises:
         DatasetDamaged: the stored rows are not those that were logged.
-        NoGoldenScores, GoldenScoresDiffer: candidate or champion cannot be trusted.
+        NoGoldenScores, GoldenScoresDiffer: the champion cannot be trusted; a candidate that cannot fails the gate.
         RegistryUnavailable: MLflow cannot be reached.
     """
     run = tracking.resume(candidate.training_set.run_id)
@@ -152,21 +154,26 @@ def evaluate_candidate(
             return _nothing_to_judge(candidate, run)
         started = time.perf_counter()
         champion = registry.champion()
-        rankers = _rankers(candidate.version, champion, registry)
+        rankers: dict[str, Ranker] = {"hand_weights": HandWeights()}
+        if champion is not None:
+            rankers["champion"] = registry.load(champion)
+        try:
+            rankers["candidate"] = registry.load(candidate.version)
+        except (NoGoldenScores, GoldenScoresDiffer) as error:
+            return _unfit(candidate, candidate.version, champion, str(error), run, registry)
         rows = load_training_set(candidate.training_set, tracking).of("held_out")
         measured = {name: evaluate(ranker, rows) for name, ranker in rankers.items()}
         incumbent = "hand_weights" if champion is None else "champion"
         comparison = compare(measured["candidate"], measured[incumbent], rows)
         ginis = [None if replay_gini is None else replay_gini(rankers[name]) for name in ("candidate", incumbent)]
         evidence = _evidence(measured, incumbent, champion, comparison, ginis, min_improvement, min_held_out_cases)
+        evidence = evidence.model_copy(update=_weight(rankers["candidate"]))
         result = judge(evidence)
         metrics = _metrics(measured, comparison, rankers["candidate"], rows, ginis, incumbent)
+        metrics |= {name: value for name, value in _sizes(evidence).items() if value is not None}
         run.log_metrics({**metrics, "seconds_evaluation": time.perf_counter() - started})
-        run.log_json(GATE_FILE, result.model_dump(mode="json"))
-        run.set_tags({"verdict": result.verdict, "incumbent": evidence.incumbent})
-        registry.tag(candidate.version, {"verdict": result.verdict})
-        run.finish()
-    ref = EvaluationRef(candidate=candidate, champion=champion, verdict=result.verdict, reasons=result.reasons)
+        _note_verdict(run, registry, candidate.version, result, evidence.incumbent)
+    ref = EvaluationRef(candidate=candidate, champion=champion, verdict=result.verdict, reasons=result.reasons, evidence=result.evidence)
     known = {name: value for name, value in metrics.items() if not math.isnan(value)}
     return ref, {
         **known,
@@ -175,26 +182,6 @@ def evaluate_candidate(
         "version": candidate.version,
         "incumbent": evidence.incumbent,
     }
-
-
-def promote_if_passed(evaluation: EvaluationRef, *, registry: Registry) -> tuple[PromotionResult, Metadata]:
-    """Move the alias `champion` to a candidate that passed, unless it was moved since the candidate was judged.
-
-    Raises:
-        RegistryUnavailable: MLflow cannot be reached.
-    """
-    version, previous = evaluation.candidate.version, evaluation.champion
-    outcome: Literal["promoted", "not promoted", "superseded"] = "not promoted"
-    reason = "; ".join(evaluation.reasons)
-    if evaluation.verdict == "pass" and version is not None:
-        try:
-            registry.promote(version, previous)
-            outcome = "promoted"
-        except Superseded as error:
-            outcome, reason = "superseded", str(error)
-    result = PromotionResult(outcome=outcome, verdict=evaluation.verdict, version=version, previous=previous, reason=reason)
-    shown = {"outcome": outcome, "verdict": result.verdict, "reason": reason, "previous": previous or HAND_WEIGHTS_VERSION}
-    return result, _metadata(shown | ({"version": version} if version else {}), None)
 
 
 def load_training_set(ref: TrainingSetRef, tracking: Tracking) -> TrainingSet:
@@ -288,9 +275,52 @@ def _nothing_to_judge(candidate: CandidateRef, run: TrackedRun) -> tuple[Evaluat
     return ref, _metadata({"verdict": "insufficient data"}, missing)
 
 
-def _rankers(version: str, champion: str | None, registry: Registry) -> dict[str, Ranker]:
-    loaded: dict[str, Ranker] = {"candidate": registry.load(version), "hand_weights": HandWeights()}
-    return loaded if champion is None else {**loaded, "champion": registry.load(champion)}
+def _note_verdict(run: TrackedRun, registry: Registry, version: str, result: GateResult, incumbent: str) -> None:
+    run.log_json(GATE_FILE, result.model_dump(mode="json"))
+    run.set_tags({"verdict": result.verdict, "incumbent": incumbent})
+    registry.tag(version, {"verdict": result.verdict})
+    run.finish()
+
+
+def _unfit(
+    candidate: CandidateRef, version: str, champion: str | None, because: str, run: TrackedRun, registry: Registry
+) -> tuple[EvaluationRef, Metadata]:
+    """The gate's verdict on a candidate that does not load as it was trained."""
+    incumbent = champion or HAND_WEIGHTS_VERSION
+    result = judge(
+        GateEvidence(
+            incumbent=incumbent,
+            held_out_cases=0,
+            min_held_out_cases=0,
+            min_improvement=1.0,
+            candidate_ndcg_5=None,
+            champion_ndcg_5=None,
+            difference_low=None,
+            difference_high=None,
+            golden=because,
+        )
+    )
+    _note_verdict(run, registry, version, result, incumbent)
+    ref = EvaluationRef(candidate=candidate, champion=champion, verdict=result.verdict, reasons=result.reasons, evidence=result.evidence)
+    return ref, {"verdict": result.verdict, "reasons": "; ".join(result.reasons), "version": version, "incumbent": incumbent}
+
+
+def _weight(candidate: Ranker) -> dict[str, float | int]:
+    """Size of the candidate's text in bytes, and milliseconds to score 1,000 candidates, the median of some tries."""
+    features = np.tile(golden_features(), (math.ceil(_SCORED / len(golden_features())), 1))[:_SCORED]
+    tries = []
+    for _ in range(_TRIES):
+        began = time.perf_counter()
+        candidate.acceptance(features, candidate.score(features))
+        tries.append(time.perf_counter() - began)
+    found: dict[str, float | int] = {"candidate_scoring_ms": round(1000 * float(np.median(tries)), 3)}
+    if isinstance(candidate, LightGBMRanker):
+        found["candidate_bytes"] = len(candidate.booster.model_to_string().encode())
+    return found
+
+
+def _sizes(evidence: GateEvidence) -> dict[str, float | int | None]:
+    return {"candidate_bytes": evidence.candidate_bytes, "candidate_scoring_ms": evidence.candidate_scoring_ms}
 
 
 def _evidence(

@@ -24,6 +24,7 @@ from litgo_pipelines.rollout.registry import CHAMPION
 from litgo_pipelines.rollout.tracking import RegistryUnavailable
 from litgo_pipelines.serving.metrics import ServingMetrics
 from litgo_pipelines.serving.periodic import Periodic
+from litgo_pipelines.settings import LitgoError
 
 Source = Literal["registry", "last champion", "hand weights"]
 
@@ -32,11 +33,18 @@ _POINTER = "champion.json"
 _log = get_logger(__name__)
 
 
+class VersionDeleted(LitgoError, RuntimeError):
+    """The version that answers was deleted in the registry, and nobody chose another one."""
+
+
 class ModelSource(Protocol):
     """What is needed of the registry."""
 
     def champion(self) -> str | None:
         """Number of the version that should answer; None for none."""
+
+    def exists(self, version: str) -> bool:
+        """Whether there is a version of that number, and nobody deleted it."""
 
     def load(self, version: str) -> LightGBMRanker:
         """That version, after it reproduced its golden scores."""
@@ -174,7 +182,7 @@ class ModelKeeper:
         try:
             self._follow()
             self._error = None
-        except (RegistryUnavailable, NoGoldenScores, GoldenScoresDiffer) as error:
+        except (RegistryUnavailable, NoGoldenScores, GoldenScoresDiffer, VersionDeleted) as error:
             self._failed(error)
         except Exception as error:
             # An error nobody foresaw must not end the thread: the alias would never be followed again.
@@ -209,14 +217,24 @@ class ModelKeeper:
         self._metrics.model_checked.set(self._checked.timestamp())
         answering = self._answering
         if wanted is None:
-            self._without_champion()
+            self._without_champion(self._source)
         elif (answering.ranker.version, answering.source) != (wanted, "registry"):
             # The kept copy of that number is loaded again: what the registry holds under it is what counts.
             self._take(self._source, wanted)
 
-    def _without_champion(self) -> None:
+    def _without_champion(self, source: ModelSource) -> None:
+        """Nobody is champion: somebody wanted the hand weights, or deleted the version that answers, which says nothing of its quality.
+
+        Raises:
+            VersionDeleted: the version was deleted; it goes on answering.
+        """
         if self._answering.source == "hand weights":
             return
+        if not source.exists(self.ranker.version):
+            raise VersionDeleted(
+                f"version {self.ranker.version} was deleted in the registry and nobody is champion: "
+                f"it goes on answering until the alias `{CHAMPION}` is set on another version"
+            )
         _log.error("nobody is champion any more: the hand weights answer", model_version=self.ranker.version)
         self._swap(HandWeights(), "hand weights")
         self._kept.forget()

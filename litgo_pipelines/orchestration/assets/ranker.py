@@ -58,10 +58,18 @@ def ranker_candidate(training_set: TrainingSetRef, project: Project) -> dg.Mater
 
 
 @dg.asset(kinds={"mlflow"}, group_name=GROUP, owners=_OWNERS, tags=_TAGS)
-def candidate_evaluation(ranker_candidate: CandidateRef, project: Project) -> dg.MaterializeResult[EvaluationRef]:
-    """Candidate, champion and hand weights on the same held-out cases, and the gate's verdict: pass, fail or insufficient data."""
+def candidate_evaluation(
+    context: dg.AssetExecutionContext, ranker_candidate: CandidateRef, project: Project
+) -> dg.MaterializeResult[EvaluationRef]:
+    """Candidate, champion and hand weights on the same held-out cases, and the gate's verdict: pass, fail or insufficient data.
+
+    Beside it, for information, what the logged explorations say of the candidate before any client sees it (off-policy estimate).
+    """
     from litgo_pipelines.casework.prices import offer_rule
     from litgo_pipelines.casework.replay import GiniReplay
+    from litgo_pipelines.orchestration.rollout_figures import off_policy_metadata
+    from litgo_pipelines.rollout.bundle import GoldenScoresDiffer, NoGoldenScores
+    from litgo_pipelines.rollout.conduct import estimate_before_traffic, note_gate
     from litgo_pipelines.rollout.steps import evaluate_candidate
 
     settings = project.settings
@@ -78,20 +86,38 @@ def candidate_evaluation(ranker_candidate: CandidateRef, project: Project) -> dg
         min_held_out_cases=settings.litgo_min_held_out_cases,
         replay_gini=replay,
     )
-    return dg.MaterializeResult(value=ref, metadata=_shown(metadata))
+    with project.engine() as engine:
+        note_gate(engine, ref, at=datetime.now(UTC), run_id=context.run.run_id)
+        try:
+            logged = estimate_before_traffic(engine, project.registry(), project.tracking(), settings, ranker_candidate)
+        except (NoGoldenScores, GoldenScoresDiffer):
+            # The gate has failed the candidate for it already.
+            logged = None
+    return dg.MaterializeResult(value=ref, metadata=_shown(metadata) | off_policy_metadata(logged))
 
 
 @dg.asset(kinds={"mlflow", "postgres"}, group_name=GROUP, owners=_OWNERS, tags=_TAGS)
 def promotion(
     context: dg.AssetExecutionContext, candidate_evaluation: EvaluationRef, project: Project
 ) -> dg.MaterializeResult[PromotionResult]:
-    """Moves the alias `champion` to a candidate that passed, and records the training, so that its reviews count as used."""
-    from litgo_pipelines.rollout.steps import promote_if_passed
+    """Puts a candidate that passed on trial, and records the training, so that its reviews count as used.
+
+    On trial is an experiment on a share of the clients; the first version of a marketplace, or any with `AB_TESTING_ENABLED=false`,
+    becomes champion at once.
+    """
+    from litgo_pipelines.rollout.conduct import after_the_gate
     from litgo_pipelines.rollout.trainings import Training, record_training
 
-    result, metadata = promote_if_passed(candidate_evaluation, registry=project.registry())
     candidate = candidate_evaluation.candidate
     with project.engine() as engine:
+        result = after_the_gate(
+            engine,
+            project.registry(),
+            project.settings,
+            candidate_evaluation,
+            clock=lambda: datetime.now(UTC),
+            run_id=context.run.run_id,
+        )
         record_training(
             engine,
             Training(
@@ -104,18 +130,23 @@ def promotion(
             ),
             at=datetime.now(UTC),
         )
-    if result.outcome == "promoted":
-        context.log_event(
-            dg.AssetObservation(CHAMPION, metadata={"version": result.version, "previous": result.previous or "hand-weights"})
-        )
-    return dg.MaterializeResult(value=result, metadata=_shown(metadata))
+    metadata = {
+        "outcome": result.outcome,
+        "verdict": result.verdict,
+        "reason": result.reason,
+        "previous": result.previous or "hand-weights",
+        **({} if result.version is None else {"version": result.version}),
+        **({} if candidate.insufficient is None else {"insufficient_data": candidate.insufficient}),
+    }
+    return dg.MaterializeResult(value=result, metadata=metadata)
 
 
 CHAMPION = dg.AssetKey("champion")
 champion = dg.AssetSpec(
     CHAMPION,
     deps=[promotion],
-    description="The version of `litgo-ranker` that answers: the alias `champion` in MLflow. `promotion` moves it; so may a person.",
+    description="The version of `litgo-ranker` that answers: the alias `champion` in MLflow. A won experiment moves it, a fall in quality "
+    "moves it back, and so may a person. Each decision about the models is an observation here.",
     kinds={"mlflow"},
     group_name=GROUP,
     owners=_OWNERS,

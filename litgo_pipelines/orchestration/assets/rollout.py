@@ -1,0 +1,91 @@
+"""What watches over the models: the reading of the running experiment, and the champion's quality."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from litgo_pipelines.orchestration.assets.ranker import promotion
+from litgo_pipelines.orchestration.resources import Project
+
+GROUP = "rollout"
+_OWNERS = ["team:data"]
+_TAGS = {"litgo/serves": "ranking"}
+
+
+class Approval(dg.Config):
+    """Approving a promotion in the launchpad, where `LITGO_PROMOTION` is `approve`.
+
+    Attributes:
+        approved_by: who approves; empty: nobody.
+        approval_reason: why, for whoever reads the history.
+    """
+
+    approved_by: str = ""
+    approval_reason: str = ""
+
+
+@dg.asset(kinds={"postgres", "mlflow"}, group_name=GROUP, owners=_OWNERS, tags=_TAGS, deps=[promotion])
+def experiment_readout(context: dg.AssetExecutionContext, config: Approval, project: Project) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """What the running experiment shows by now, with the verdict carried out: promote, stop for harm, ramp, or go on.
+
+    Under `LITGO_PROMOTION=approve` a winner waits for a person (`litgo experiment approve`, or the job's launchpad); harm stops at once.
+    """
+    import structlog
+
+    from litgo_pipelines.casework.distribution import Terms, newest_gini
+    from litgo_pipelines.orchestration.rollout_figures import readout_metadata
+    from litgo_pipelines.rollout.conduct import read_experiment
+    from litgo_pipelines.rollout.experiments import approve
+    from litgo_pipelines.rollout.readings import past_readings
+
+    with project.engine() as engine:
+        if config.approved_by:
+            with engine.begin() as connection:
+                approve(connection, by=config.approved_by, reason=config.approval_reason, at=datetime.now(UTC))
+        with engine.connect() as connection:
+            gini = newest_gini(connection, datetime.now(UTC), Terms.of(project.settings))
+        found = read_experiment(
+            engine, project.registry(), project.settings, gini=gini, clock=lambda: datetime.now(UTC), run_id=context.run.run_id
+        )
+        with engine.connect() as connection:
+            past = [] if found.experiment is None else past_readings(connection, found.experiment.id)
+    for done in found.done:
+        context.log.info(done)
+    structlog.get_logger(__name__).info("experiment read", run_id=context.run.run_id, done=found.done)
+    return dg.MaterializeResult(metadata=readout_metadata(found, past))
+
+
+_HEALTHY = dg.AssetCheckSpec(
+    "champion_is_healthy", asset="model_quality", description="The champion does as well as in its own first decisions."
+)
+
+
+@dg.asset(kinds={"postgres", "mlflow"}, group_name=GROUP, owners=_OWNERS, tags=_TAGS, deps=[promotion], check_specs=[_HEALTHY])
+def model_quality(context: dg.AssetExecutionContext, project: Project) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """How the champion does against its own first decisions: match scores, kept promises, drift of features.
+
+    Degraded: people are told, the last proven version answers again, the champion is blocked. Frozen (`litgo model freeze`): told only.
+    """
+    import structlog
+
+    from litgo_pipelines.orchestration.rollout_figures import quality_metadata
+    from litgo_pipelines.rollout.conduct import watch_champion
+
+    with project.engine() as engine:
+        found = watch_champion(engine, project.registry(), project.settings, clock=lambda: datetime.now(UTC), run_id=context.run.run_id)
+    for done in found.done:
+        context.log.info(done)
+    verdict = None if found.result is None else found.result.verdict
+    structlog.get_logger(__name__).info(
+        "champion watched", run_id=context.run.run_id, model_version=found.version, verdict=verdict, done=found.done
+    )
+    check = dg.AssetCheckResult(
+        check_name=_HEALTHY.name,
+        passed=verdict == "healthy",
+        severity=dg.AssetCheckSeverity.WARN,
+        description="nothing is watched" if found.result is None else f"{verdict}: {'; '.join(found.result.reasons)}",
+    )
+    return dg.MaterializeResult(metadata=quality_metadata(found, project.settings), check_results=[check])
+
+
+ASSETS = [experiment_readout, model_quality]

@@ -1,0 +1,70 @@
+"""Starts `watch_champion` at once when the champion is degraded, and otherwise every `DEGRADATION_WINDOW` if it decided anything."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import dagster as dg
+
+from litgo_pipelines.orchestration.jobs import WATCH_CHAMPION, watch_champion
+from litgo_pipelines.orchestration.resources import Project
+from litgo_pipelines.orchestration.sensors.due import AGAIN, Asked, asked_for, under_way
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the sensor sees: the version that is watched (None: none), its decisions so far, and the watch's verdict."""
+
+    version: str | None
+    decisions: int = 0
+    verdict: Literal["healthy", "degraded", "insufficient data"] = "insufficient data"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Whether to look now, the cursor to keep, and why."""
+
+    start: bool
+    cursor: Asked
+    reason: str
+
+
+def plan(cursor: Asked, observed: Observed, now: datetime, window: timedelta) -> Plan:
+    """At once when degraded, and again after ten minutes if it still is; every window else, if there are new decisions."""
+    if observed.version is None:
+        return Plan(False, cursor, "nothing is watched: no version is champion")
+    known = cursor.about == observed.version
+    if observed.verdict == "degraded":
+        if known and cursor.reason == "degraded" and cursor.since(now) < AGAIN:
+            return Plan(False, cursor, f"version {observed.version} is degraded: asked for a moment ago")
+        return Plan(True, cursor.again(observed.version, "degraded", observed.decisions, now), "degraded")
+    new = observed.decisions - (cursor.seen if known else 0)
+    if new <= 0:
+        return Plan(False, cursor, f"version {observed.version} has decided nothing new")
+    if known and cursor.since(now) < window:
+        return Plan(False, cursor, f"version {observed.version}: {observed.verdict}, {new} new decisions; looked at every {window}")
+    return Plan(True, cursor.again(observed.version, f"{new} new decisions", observed.decisions, now), f"{new} new decisions")
+
+
+def _observe(project: Project, now: datetime) -> Observed:
+    from litgo_pipelines.rollout.conduct import look_at_quality
+    from litgo_pipelines.rollout.watch import judge_watch
+
+    with project.connection() as connection:
+        found = look_at_quality(connection, project.settings, now, with_features=False)
+    if found is None:
+        return Observed(None)
+    state, quality = found
+    return Observed(state.version, quality.decisions, judge_watch(quality.evidence).verdict)
+
+
+@dg.sensor(job=watch_champion, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def champion_watch(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
+    """Looks at the champion's newest decisions; a degraded champion is rolled back by the run that this asks for."""
+    cursor, now = Asked.parsed(context.cursor), datetime.now(UTC)
+    if under_way(context.instance, WATCH_CHAMPION):
+        return dg.SensorResult(skip_reason="a look is under way", cursor=context.cursor)
+    found = plan(cursor, _observe(project, now), now, timedelta(hours=project.settings.degradation_window))
+    if not found.start:
+        return dg.SensorResult(skip_reason=found.reason, cursor=found.cursor.model_dump_json())
+    return asked_for(found.cursor, WATCH_CHAMPION, now)

@@ -1,0 +1,77 @@
+"""Follows the registry: what a person did in MLflow is recorded, and each decision is shown in the UI and as a tag in MLflow."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from litgo_pipelines.orchestration.assets.ranker import CHAMPION
+from litgo_pipelines.orchestration.resources import Project
+
+if TYPE_CHECKING:
+    from litgo_pipelines.rollout.decisions import Decision
+
+MOST_SHOWN = 200
+"""Decisions that one tick shows at most; the next ones follow with the next tick."""
+
+
+class Cursor(BaseModel):
+    """The number of the newest decision that was shown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shown: int = 0
+
+
+def parsed(cursor: str | None) -> Cursor:
+    """The cursor as it was kept.
+
+    Raises:
+        ValueError: somebody else's.
+    """
+    try:
+        return Cursor() if cursor is None else Cursor.model_validate_json(cursor)
+    except ValidationError as error:
+        raise ValueError(f"the sensor's cursor {cursor!r} is none of ours: reset it in the UI") from error
+
+
+def observation(decision: "Decision") -> dg.AssetObservation:
+    """A decision as the UI shows it, at the asset `champion`."""
+    shown: dict[str, Any] = {
+        "decision": decision.id,
+        "action": decision.action,
+        "stage": decision.stage,
+        "actor": decision.actor,
+        "from": decision.from_version or "hand-weights",
+        "to": decision.to_version or "hand-weights",
+        "reason": decision.reason,
+        "decided_at": dg.MetadataValue.timestamp(decision.decided_at),
+        "evidence": dg.MetadataValue.text(f"litgo model show {decision.id}"),
+    }
+    if decision.result is not None:
+        shown["result"] = decision.result
+    if decision.dagster_run_id is not None:
+        shown["run"] = dg.MetadataValue.dagster_run(decision.dagster_run_id)
+    return dg.AssetObservation(CHAMPION, description=decision.told(), metadata=shown)
+
+
+@dg.sensor(asset_selection=dg.AssetSelection.keys(CHAMPION), minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)
+def registry_changes(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
+    """Compares MLflow's alias `champion` with what is recorded, every 15 s; finishes what a crash left half done."""
+    from litgo_pipelines.rollout.decisions import earliest_after
+    from litgo_pipelines.rollout.reconcile import reconcile
+    from litgo_pipelines.rollout.transitions import publish_tags
+
+    cursor, registry = parsed(context.cursor), project.registry()
+    with project.engine() as engine:
+        found = reconcile(engine, registry, clock=lambda: datetime.now(UTC))
+        with engine.connect() as connection:
+            fresh = earliest_after(connection, cursor.shown, MOST_SHOWN)
+            tagged = publish_tags(connection, registry)
+    if not fresh:
+        told = f"champion: {found.champion or 'hand-weights'}; {found.alias.kind}; {tagged} tags"
+        return dg.SensorResult(skip_reason=told, cursor=cursor.model_dump_json())
+    return dg.SensorResult(
+        asset_events=[observation(one) for one in fresh], cursor=Cursor(shown=max(one.id for one in fresh)).model_dump_json()
+    )
