@@ -145,7 +145,6 @@ class Settings(BaseSettings):
     litgo_reference_decisions: int = Field(500, ge=100, description="A version's first decisions that its later ones are compared with.")
     litgo_proven_hours: float = Field(24.0, ge=0, description="Hours of healthy watch after which a champion counts as proven.")
     litgo_cooldown_hours: float = Field(24.0, ge=0, description="Hours after a rollback during which nothing is promoted by itself.")
-    litgo_registry_poll_seconds: int = Field(15, ge=5, le=30, description="How often the registry is compared with what is recorded.")
 
     litgo_controller_name: str = Field("LITGO", description="Controller of personal data (LGPD), as letters to lawyers name it.")
     litgo_dpo_contact: str = Field(

@@ -93,10 +93,8 @@ def _median(cases: float | None) -> str:
 
 
 def _told(found: Findings) -> str:
-    told = f"The challenger's offers are accepted {found.lift:+.1%} more often. "
+    told = [f"The challenger's offers are accepted {found.lift:+.1%} more often."]
     if found.ratio is not None:
-        told += f"Interleaving needed {found.ratio:.1f} times fewer cases. "
-    return (
-        told
-        + f"Without a verdict after {found.most_cases:,} cases: A/B test {found.not_decided_ab}, interleaving {found.not_decided_interleaving}."
-    )
+        told.append(f"Interleaving needed {found.ratio:.1f} times fewer cases.")
+    undecided = f"A/B test {found.not_decided_ab}, interleaving {found.not_decided_interleaving} of {found.repeats}"
+    return " ".join([*told, f"Without a verdict after {found.most_cases:,} cases: {undecided}."])

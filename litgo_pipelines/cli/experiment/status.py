@@ -59,8 +59,6 @@ def _print(found: Experiment, result: ExperimentResult | None) -> None:
         typer.echo(
             f"Treatment's share of the clients: {ratio.found:.3%}, {ratio.expected:.3%} by design{' - ALARM' if ratio.alarm else ''}."
         )
-    for one in result.guardrails:
-        typer.echo(f"Guardrail {one.name}: {one.state} ({one.told})")
     typer.echo(f"Verdict by now: {result.verdict}.")
     for reason in result.reasons:
         typer.echo(f"- {reason}")

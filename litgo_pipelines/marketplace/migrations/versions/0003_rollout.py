@@ -166,7 +166,7 @@ def upgrade() -> None:
         sa.Column("step", sa.SmallInteger(), nullable=False, comment="the ramp step: its stratum"),
         sa.Column("request_id", sa.Uuid(), nullable=False),
         sa.Column("exposed_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("variant IN ('control', 'treatment', 'interleaved')", name=op.f("ck_exposures_variant")),
+        sa.CheckConstraint("variant IN ('control', 'treatment', 'interleaved', 'held back')", name=op.f("ck_exposures_variant")),
         sa.ForeignKeyConstraint(["experiment_id"], ["litgo.experiments.id"], name=op.f("fk_exposures_experiment_id")),
         sa.PrimaryKeyConstraint("experiment_id", "client_id", name=op.f("pk_exposures")),
         schema="litgo",
@@ -216,7 +216,7 @@ def upgrade() -> None:
 def _checks() -> None:
     for table, name, values in (
         ("case_matches", "team", "'champion', 'challenger'"),
-        ("match_requests", "variant", "'control', 'treatment', 'interleaved'"),
+        ("match_requests", "variant", "'control', 'treatment', 'interleaved', 'held back'"),
     ):
         op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, f"{name} IN ({values})", schema="litgo")
 
