@@ -30,6 +30,8 @@ FOUND = "found"
 RECONCILE = "reconcile"
 """The actor of what follows here from what somebody did in the registry."""
 
+_CHOOSE = "It answers unwatched until somebody chooses another one: `litgo model promote N --reason TEXT`."
+
 _PATIENCE = "SELECT set_config('lock_timeout', :milliseconds, true)"
 
 _TURN = "SELECT pg_advisory_lock(hashtext('litgo champion'))"
@@ -165,7 +167,10 @@ def _record(connection: Connection, result: AliasResult, evidence: AliasEvidence
         states.override(connection, evidence.observed, f"override in MLflow: {told}", at)
     observe(connection, evidence.observed, actor=MLFLOW_UI, operation_id=decision.operation_id, at=at)
     stop_experiment(connection, f"somebody changed the champion in MLflow: {told}", actor=RECONCILE, at=at)
-    _tell(connection, decision, "The champion was deleted in MLflow" if deleted else "The champion was changed in MLflow", at)
+    if deleted:
+        _tell(connection, decision, "The champion was deleted in MLflow", at, _CHOOSE)
+    else:
+        _tell(connection, decision, "The champion was changed in MLflow", at)
     return decision
 
 
@@ -204,9 +209,9 @@ def follow_arms(engine: Engine, registry: Registry, *, at: datetime) -> Decision
     return decision
 
 
-def _tell(connection: Connection, decision: Decision, subject: str, at: datetime) -> None:
-    body = (
-        f"{decision.reason}.\n"
+def _tell(connection: Connection, decision: Decision, subject: str, at: datetime, *more: str) -> None:
+    lines = [f"{decision.reason}.", *more]
+    lines.append(
         f"Nobody here did that, so it stays flagged until somebody explains it: `litgo model annotate {decision.id} --reason TEXT`."
     )
-    outbox.tell(connection, key=f"alias:{decision.id}", subject=subject, body=body, at=at, details={"decision": decision.id})
+    outbox.tell(connection, key=f"alias:{decision.id}", subject=subject, body="\n".join(lines), at=at, details={"decision": decision.id})

@@ -250,9 +250,10 @@ def judge_alias(evidence: AliasEvidence) -> AliasResult:
     if any(one.to_version == observed for one in evidence.unfinished):
         return _alias("unchanged", ["a move of ours is about to be concluded"], evidence)
     if observed is not None:
+        before = "nobody was champion" if recorded is None else f"{_called(recorded)} was champion"
         gone = [] if evidence.recorded_exists in (True, None) else [f"version {recorded} was deleted"]
         blocked = [f"version {observed} was blocked: it is followed all the same"] if evidence.state == "blocked" else []
-        return _alias("moved", [f"{_called(recorded)} answered, {_called(observed)} was chosen in MLflow", *gone, *blocked], evidence)
+        return _alias("moved", [f"{before}, {_called(observed)} was chosen in MLflow", *gone, *blocked], evidence)
     if evidence.recorded_exists:
         return _alias("removed", [f"the alias was taken from version {recorded} in MLflow: the hand weights answer"], evidence)
     return _alias(

@@ -391,7 +391,9 @@ def _intend(
     result: PromotionResult | RollbackResult,
     at: datetime,
 ) -> Decision:
-    override = f" (override: {'; '.join(result.reasons)})" if result.override else ""
+    # The first reason of a rollback says what stood against it, the others where it goes.
+    against = result.reasons[:1] if isinstance(result, RollbackResult) else result.reasons
+    override = f" (override: {'; '.join(against)})" if result.override else ""
     return decisions.intend(
         connection,
         action,
@@ -548,9 +550,8 @@ def _tell_held(connection: Connection, decision: Decision) -> None:
 
 def _tell(connection: Connection, key: str, subject: str, decision: Decision, at: datetime, *more: str) -> None:
     lines = [f"{decision.reason} ({decision.actor}).", *(f"- {one}" for one in more)]
-    lines.append(
-        f"The evidence: `litgo model show {decision.id}`. How it went on: `litgo model history --version {decision.from_version}`."
-    )
+    version = decision.from_version or decision.to_version
+    lines.append(f"The evidence: `litgo model show {decision.id}`. How it went on: `litgo model history --version {version}`.")
     outbox.tell(
         connection,
         key=key,

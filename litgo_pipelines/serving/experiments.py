@@ -15,12 +15,11 @@ from litgo_pipelines.observability.logs import get_logger
 from litgo_pipelines.ranking.ranker import Ranker
 from litgo_pipelines.rollout import experiments
 from litgo_pipelines.rollout.assignment import assign
-from litgo_pipelines.rollout.bundle import GoldenScoresDiffer, NoGoldenScores
 from litgo_pipelines.rollout.experiments import Experiment
-from litgo_pipelines.rollout.tracking import RegistryUnavailable
 from litgo_pipelines.serving.metrics import ServingMetrics
 from litgo_pipelines.serving.models import ModelSource
 from litgo_pipelines.serving.periodic import Periodic
+from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -108,10 +107,8 @@ class ArmsKeeper:
                 recorded = experiments.running(connection)
             self._follow(recorded)
             self._error = None
-        except (RegistryUnavailable, NoGoldenScores, GoldenScoresDiffer) as error:
-            self._failed(error)
         except Exception as error:
-            # An error nobody foresaw must not end the thread: no experiment would ever begin or end here again.
+            # Whatever it is must not end the thread: no experiment would ever begin or end here again.
             self._failed(error)
 
     def _follow(self, recorded: Experiment | None) -> None:
@@ -141,7 +138,8 @@ class ArmsKeeper:
         _log.info("an experiment is served", experiment=str(running.id), challenger=running.challenger, share=running.split.share)
 
     def _failed(self, error: Exception) -> None:
-        told = f"{type(error).__name__}: {error}"
+        # What a database says quotes statements and addresses: of errors that are not ours the kind alone is told.
+        told = f"{type(error).__name__}: {error if isinstance(error, LitgoError) else 'what was known before stays'}"
         if told != self._error:
             _log.error("the experiment cannot be followed", reason=told)
         self._error = told

@@ -92,6 +92,38 @@ def test_an_alias_that_moved_meanwhile_is_left_alone(tracking: Tracking, registr
     assert registry.champion() == "2"
 
 
+def test_a_champion_is_taken_away_only_where_it_still_is(tracking: Tracking, registry: Registry, bundle_folder: Path) -> None:
+    """Afterwards nobody is champion; one that is not champion, or not any more, is not taken away."""
+    for _ in range(2):
+        _registered(tracking, registry, bundle_folder)
+    registry.promote("1", None)
+    with pytest.raises(Superseded, match="1 is champion now"):
+        registry.demote("2")
+    assert registry.champion() == "1"
+    registry.demote("1")
+    assert registry.champion() is None
+    with pytest.raises(Superseded, match="no version is champion now"):
+        registry.demote("1")
+
+
+@pytest.mark.parametrize("store", ["mlflow_uri", "mlflow_postgres_uri"])
+def test_a_deleted_version_does_not_exist_and_takes_its_alias_with_it(
+    store: str, request: pytest.FixtureRequest, tmp_path: Path, bundle_folder: Path
+) -> None:
+    """MLflow removes the alias together with the version, in a file and on PostgreSQL; other versions stay."""
+    uri = request.getfixturevalue(store)
+    tracking, registry = Tracking(uri, (tmp_path / "artifacts").as_uri()), Registry(uri)
+    assert not registry.exists("1")
+    for _ in range(2):
+        _registered(tracking, registry, bundle_folder)
+    registry.promote("1", None)
+    registry.client.delete_model_version(MODEL, "1")
+    assert (registry.champion(), registry.exists("1"), registry.exists("2")) == (None, False, True)
+    assert not registry.exists("hand-weights")
+    with pytest.raises(RegistryUnavailable):
+        registry.promote("1", None)
+
+
 def test_a_loaded_version_scores_like_the_one_that_was_registered(tracking: Tracking, registry: Registry, bundle_folder: Path) -> None:
     """Loading gives the ranker with its acceptance and its version; the second time nothing is fetched."""
     version = _registered(tracking, registry, bundle_folder)
@@ -209,6 +241,10 @@ def test_a_server_answers_as_a_database_does(mlflow_server: str, bundle_folder: 
     with pytest.raises(Superseded):
         registry.promote("1", None)
     assert registry.champion() == registry.load("1").version == registry.versions()[0].version == "1"
+    registry.demote("1")
+    assert registry.champion() is None
+    assert registry.exists("1")
+    assert not registry.exists("2")
 
 
 def _free_port() -> int:

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,12 +16,13 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
+from litgo_pipelines.ranking.text import Embedded, embed
 from litgo_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import httpx
     from fastapi import FastAPI
-    from sqlalchemy import Engine
+    from sqlalchemy import URL, Engine
 
     from litgo_pipelines.rollout.registry import Registry
     from litgo_pipelines.serving.models import ModelSource
@@ -35,6 +36,9 @@ def _nobody() -> ModelSource:
     class Empty:
         def champion(self) -> str | None:
             return None
+
+        def exists(self, version: str) -> bool:
+            raise AssertionError(version)
 
         def load(self, version: str) -> Any:
             raise AssertionError(f"nobody promoted {version}")
@@ -60,6 +64,83 @@ class Served:
             return client.post("/v1/matches", json=body, headers=headers)
 
 
+class Wire:
+    """A way to the database that can be cut, or can fall silent: it forwards bytes between a local port and the server's socket."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self.cut_off = False
+        self._flowing = threading.Event()
+        self._flowing.set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Break every connection and refuse new ones."""
+        self.cut_off = True
+        for one in self._open:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self.cut_off = False
+        self._flowing.set()
+
+    def fall_silent(self) -> None:
+        """Keep every connection, and forward nothing."""
+        self._flowing.clear()
+
+    def close(self) -> None:
+        self.mend()
+        self.cut()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.cut_off:
+                near.close()
+                continue
+            far = socket.socket(socket.AF_UNIX)
+            far.connect(self._target)
+            self._open += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self._flowing.wait()
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def wire(database_url: str) -> Iterator[Wire]:
+    """A wire to the test's server."""
+    url = _parsed(database_url)
+    found = Wire(f"{url.query['host']}/.s.PGSQL.{url.query['port']}")
+    yield found
+    found.close()
+
+
+def _parsed(url: str) -> URL:
+    from sqlalchemy import make_url
+
+    return make_url(url)
+
+
+def through(wire: Wire, database_url: str) -> str:
+    """The database's URL by way of the wire."""
+    return _parsed(database_url).set(host="127.0.0.1", port=wire.port, query={}).render_as_string(hide_password=False)
+
+
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> float:
     """Seconds until `condition` held."""
     begun = time.monotonic()
@@ -77,7 +158,12 @@ def serving_settings(tmp_path: Path) -> Settings:
 
 @contextmanager
 def serving(
-    database_url: str, settings: Settings, open_registry: Callable[[], ModelSource] = _nobody, *, until_ready: bool = True
+    database_url: str,
+    settings: Settings,
+    open_registry: Callable[[], ModelSource] = _nobody,
+    *,
+    until_ready: bool = True,
+    embed: Callable[[str], Embedded] = embed,
 ) -> Iterator[Served]:
     """Run the application behind a real uvicorn on a free port."""
     import httpx
@@ -87,7 +173,7 @@ def serving(
     from litgo_pipelines.serving.server import serving_engine
 
     engine = serving_engine(database_url)
-    app = create_app(engine, open_registry, settings)
+    app = create_app(engine, open_registry, settings, embed)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))

@@ -35,6 +35,9 @@ class Fragile:
     def champion(self) -> str | None:
         return self._there().champion()
 
+    def exists(self, version: str) -> bool:
+        return self._there().exists(version)
+
     def load(self, version: str) -> LightGBMRanker:
         self.loads += 1
         return self._there().load(version)
@@ -210,6 +213,28 @@ def test_an_alias_that_is_taken_away_leaves_the_hand_weights(registry: Registry,
     assert restarted.ranker.version == "hand-weights"
 
 
+def test_a_champion_that_was_deleted_keeps_answering(registry: Registry, tmp_path: Path) -> None:
+    """Deleting a version is no choice of another: what is loaded stays, says so, and answers after a start as well."""
+    version = register(registry, tmp_path / "bundle")
+    registry.promote(version, None)
+    model = keeper(lambda: registry, tmp_path)
+    model.look()
+    registry.client.delete_model_version(MODEL, version)
+    model.look()
+    state = model.state()
+    assert (model.ranker.version, state.wanted_version, state.stale) == (version, None, True)
+    assert f"version {version} was deleted" in str(state.error)
+    restarted = keeper(lambda: registry, tmp_path)
+    for _ in range(2):
+        restarted.look()
+        assert (restarted.ranker.version, restarted.state().answering.source) == (version, "last champion")
+    assert f"version {version} was deleted" in str(restarted.state().error)
+    after = register(registry, tmp_path / "after")
+    registry.promote(after, None)
+    restarted.look()
+    assert (restarted.ranker.version, restarted.state().stale, restarted.state().error) == (after, False, None)
+
+
 @pytest.mark.parametrize("damage", ["pointer", "folder", "scores"])
 def test_a_kept_champion_that_was_damaged_is_not_used(tmp_path: Path, damage: str) -> None:
     """Whatever is wrong with the copy, the service starts with hand weights."""
@@ -253,6 +278,9 @@ def test_an_error_nobody_foresaw_does_not_end_the_following(tmp_path: Path) -> N
     class Odd:
         def champion(self) -> str | None:
             raise ZeroDivisionError("odd")
+
+        def exists(self, version: str) -> bool:
+            raise AssertionError(version)
 
         def load(self, version: str) -> LightGBMRanker:
             raise AssertionError(version)

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -21,90 +21,11 @@ import pytest
 from pydantic import SecretStr
 
 from litgo_pipelines.serving.auth import OpenToEverybody, Tokens, require_guarded
-from litgo_pipelines_tests.serving.conftest import serving, wait_until
+from litgo_pipelines_tests.serving.conftest import serving, through, wait_until
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
-
     from litgo_pipelines.settings import Settings
-    from litgo_pipelines_tests.serving.conftest import Marketplace, Served
-
-
-class Wire:
-    """A way to the database that can be cut, or can fall silent: it forwards bytes between a local port and the server's socket."""
-
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = []
-        self.cut_off = False
-        self._flowing = threading.Event()
-        self._flowing.set()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """Break every connection and refuse new ones."""
-        self.cut_off = True
-        for one in self._open:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def mend(self) -> None:
-        self.cut_off = False
-        self._flowing.set()
-
-    def fall_silent(self) -> None:
-        """Keep every connection, and forward nothing."""
-        self._flowing.clear()
-
-    def close(self) -> None:
-        self.mend()
-        self.cut()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            if self.cut_off:
-                near.close()
-                continue
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(self._target)
-            self._open += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
-
-    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                self._flowing.wait()
-                sink.sendall(data)
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.fixture
-def wire(database_url: str) -> Iterator[Wire]:
-    """A wire to the test's server."""
-    url = _parsed(database_url)
-    found = Wire(f"{url.query['host']}/.s.PGSQL.{url.query['port']}")
-    yield found
-    found.close()
-
-
-def _parsed(url: str) -> URL:
-    from sqlalchemy import make_url
-
-    return make_url(url)
-
-
-def through(wire: Wire, database_url: str) -> str:
-    """The database's URL by way of the wire."""
-    return _parsed(database_url).set(host="127.0.0.1", port=wire.port, query={}).render_as_string(hide_password=False)
+    from litgo_pipelines_tests.serving.conftest import Marketplace, Served, Wire
 
 
 @contextmanager
@@ -171,6 +92,9 @@ def test_it_is_ready_once_lawyers_and_registry_were_looked_at(
             begun.set()
             go_on.wait(30)
             return None
+
+        def exists(self, version: str) -> bool:
+            raise AssertionError(version)
 
         def load(self, version: str) -> Any:
             raise AssertionError(version)
