@@ -169,8 +169,8 @@ def offer_rows(decision: Decision, lifetime: timedelta) -> Iterable[Row]:
 
 
 def exposure_row(decision: Decision) -> Row | None:
-    """That the client was exposed in an experiment, in the order of `EXPOSURE`; None outside of one."""
+    """That the client was exposed in an experiment, in the order of `EXPOSURE`; None outside of one, or where nobody was there to be shown."""
     exposure = decision.ask.exposure
-    if exposure is None:
+    if exposure is None or not decision.allocation.chosen.size:
         return None
     return exposure.experiment_id, decision.case.client_id, exposure.variant, exposure.step, decision.request_id, decision.ask.at

@@ -40,9 +40,28 @@ _PRICE = {
     "history": "price:history",
 }
 
-_MODEL: dict[str, str] = {}
+_MODEL: dict[str, str] = {
+    "list": "versions:list_versions",
+    "promote": "moving:promote",
+    "rollback": "moving:rollback",
+    "freeze": "freezing:freeze",
+    "unfreeze": "freezing:unfreeze",
+    "history": "history:history",
+    "show": "history:show",
+    "annotate": "history:annotate",
+    "replay": "replay:replay",
+    "report": "report:report",
+    "calibrate-watch": "calibrate_watch:calibrate_watch",
+}
 
-_EXPERIMENT: dict[str, str] = {}
+_EXPERIMENT: dict[str, str] = {
+    "start": "conducting:start",
+    "status": "status:status",
+    "stop": "conducting:stop",
+    "approve": "conducting:approve",
+    "calibrate": "calibrate:calibrate",
+    "compare-modes": "compare:compare_modes",
+}
 
 
 def _find(place: str) -> Callable[..., None]:

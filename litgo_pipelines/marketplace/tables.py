@@ -157,6 +157,7 @@ match_requests = Table(
     Column("answer", JSONB, comment="what was answered under the idempotency key"),
     Index(None, "started_at"),
     Index(None, "model_version", "started_at"),
+    Index("ix_match_requests_experiment", "experiment_id", "variant", postgresql_where=text("experiment_id IS NOT NULL")),
 )
 
 match_candidates = Table(

@@ -47,12 +47,16 @@ OFF_POLICY_FILE: Final = "off_policy.json"
 
 Clock = Callable[[], datetime]
 
+_AWAITED = "waits for a person's approval (LITGO_PROMOTION=approve)"
+
 _READ = """
 INSERT INTO litgo.experiment_readouts (experiment_id, read_at, figures) VALUES (:id, :at, CAST(:figures AS jsonb))
 ON CONFLICT (experiment_id, read_at) DO UPDATE SET figures = EXCLUDED.figures
 """
 
 _EVER_CHAMPION = "SELECT EXISTS (SELECT FROM litgo.alias_observations WHERE version IS NOT NULL)"
+
+_LAST_WATCH = "SELECT result FROM litgo.decisions WHERE action = 'watch' AND to_version = :version ORDER BY id DESC LIMIT 1"
 
 _LAST_VERDICT = "SELECT figures ->> 'verdict' FROM litgo.experiment_readouts WHERE experiment_id = :id ORDER BY read_at DESC LIMIT 1"
 
@@ -318,6 +322,8 @@ def _carry_out(
         return _promote_winner(engine, registry, settings, experiment, result, clock, run_id)
     if result.verdict == "inconclusive":
         return _end_undecided(engine, experiment, result, clock(), run_id)
+    if experiment.status == "approval":
+        return _AWAITED
     return _ramp(engine, settings, experiment, result, clock(), run_id)
 
 
@@ -376,7 +382,7 @@ def _promote_winner(
 def _on_to_ab(
     engine: Engine, settings: Settings, experiment: Experiment, result: ExperimentResult, at: datetime, run_id: str | None
 ) -> str:
-    """Preferred lawyers are not yet signed contracts: the winner of the interleaving goes on to the A/B test, before anybody in line."""
+    """Preferred lawyers are not yet signed contracts: the winner of the interleaving goes on to the A/B test, unless a newer one waits."""
     told = f"won the interleaving and goes on to the A/B test: {'; '.join(result.reasons)}"
     terms = Terms("ab", settings.ramp, settings.litgo_experiment_max_days, settings.litgo_experiment_at_the_end)
     with engine.begin() as connection:
@@ -410,7 +416,7 @@ def _ask(engine: Engine, experiment: Experiment, told: str, at: datetime) -> str
             details={"experiment": str(experiment.id), "challenger": experiment.challenger},
         )
         experiments.ask_approval(connection, experiment)
-    return "waits for a person's approval (LITGO_PROMOTION=approve)"
+    return _AWAITED
 
 
 def _end_undecided(engine: Engine, experiment: Experiment, result: ExperimentResult, at: datetime, run_id: str | None) -> str:
@@ -483,12 +489,34 @@ def watch_champion(engine: Engine, registry: Registry, settings: Settings, *, cl
     result = judge_watch(quality.evidence)
     drift = judge_drift(*quality.features)
     done = _keep_reference(engine, quality)
+    _note_watch(engine, state.version, result, at, run_id)
     done += _tell_drift(engine, state.version, drift, at)
     if result.verdict == "degraded":
         done.append(_roll_back(engine, registry, settings, state.version, result, clock, run_id))
     else:
         done += _prove(engine, settings, state, quality, result, at, run_id)
     return Watched(state.version, quality, result, drift, done)
+
+
+def _note_watch(engine: Engine, version: str, result: WatchResult, at: datetime, run_id: str | None) -> None:
+    """A verdict other than the last one's about the version is a decision."""
+    from sqlalchemy import text
+
+    with engine.begin() as connection:
+        if connection.execute(text(_LAST_WATCH), {"version": version}).scalar_one_or_none() == result.verdict:
+            return
+        decisions.record(
+            connection,
+            "watch",
+            actor=WATCH,
+            reason="; ".join(result.reasons),
+            at=at,
+            result=result.verdict,
+            from_version=version,
+            to_version=version,
+            evidence=result.evidence,
+            run_id=run_id,
+        )
 
 
 def _keep_reference(engine: Engine, quality: Quality) -> list[str]:

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from litgo_pipelines.ranking.calibration import TOLERATED_ERROR
+
 Verdict = Literal["better", "worse", "no clear difference", "insufficient data"]
 
 LEAST_EFFECTIVE_SAMPLE = 100.0
@@ -204,7 +206,8 @@ def evaluate(evidence: OffPolicyEvidence) -> OffPolicyResult:
 
     - SNIPS, sum(w r) / sum(w): Swaminathan and Joachims (2015), "The Self-Normalized Estimator for Counterfactual Learning".
     - Doubly robust, mean(expected + w (r - prediction)): Dudik, Langford and Li (2011), "Doubly Robust Policy Evaluation and Learning". The
-      verdict is by its difference, whose interval must leave 0 out.
+      verdict is by its difference: the interval must lie beyond what the promises that the log cannot check may be off by, .05 each, as
+      much as a calibration is allowed.
     - Effective sample size, sum(w)^2 / sum(w^2): Kish (1965), "Survey Sampling". Below the floor the verdict is insufficient data; so it is
       where the log covers less than half of what the candidate would do.
     - Intervals are of a bootstrap over requests, 1,000 times, 2.5 % to 97.5 %.
@@ -220,9 +223,10 @@ def evaluate(evidence: OffPolicyEvidence) -> OffPolicyResult:
     coverage = float(total[_SUMS.index("weight")] / places) if places else None
     missing = _missing(effective, coverage, evidence)
     difference = found["doubly_robust_difference"]
+    slack = TOLERATED_ERROR * max(0.0, 1 - (coverage or 0.0))
     return OffPolicyResult(
-        verdict="insufficient data" if missing else _verdict(difference),
-        reasons=missing or [_told(difference, evidence)],
+        verdict="insufficient data" if missing else _verdict(difference, slack),
+        reasons=missing or [_told(difference, slack, evidence)],
         requests=evidence.requests,
         places=places,
         left_out=evidence.left_out,
@@ -291,16 +295,16 @@ def _missing(effective: float, coverage: float | None, evidence: OffPolicyEviden
     return found
 
 
-def _verdict(difference: Estimate) -> Verdict:
+def _verdict(difference: Estimate, slack: float) -> Verdict:
     if difference.low is None or difference.high is None:
         return "insufficient data"
-    return "better" if difference.low > 0 else "worse" if difference.high < 0 else "no clear difference"
+    return "better" if difference.low > slack else "worse" if difference.high < -slack else "no clear difference"
 
 
-def _told(difference: Estimate, evidence: OffPolicyEvidence) -> str:
+def _told(difference: Estimate, slack: float, evidence: OffPolicyEvidence) -> str:
     if difference.mean is None:
         return "no offer says anything"
     return (
         f"{evidence.candidate} less {evidence.champion}: {difference.mean:+.4f} accepted offers a place "
-        f"(95 % interval {difference.low:+.4f} to {difference.high:+.4f})"
+        f"(95 % interval {difference.low:+.4f} to {difference.high:+.4f}, {slack:.4f} more for what the log does not cover)"
     )

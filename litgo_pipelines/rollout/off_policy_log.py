@@ -49,7 +49,7 @@ SELECT r.id, c.features, c.score, c.u_eff, c.is_new, c.reason, c.fair_score, r.e
 FROM explored r
 JOIN litgo.match_candidates c ON c.request_id = r.id
 LEFT JOIN litgo.case_matches m ON m.request_id = c.request_id AND m.lawyer_id = c.lawyer_id
-LEFT JOIN litgo.offers o ON o.match_id = m.id
+LEFT JOIN litgo.offers o ON o.case_id = m.case_id AND o.lawyer_id = m.lawyer_id AND o.match_id = m.id
 ORDER BY r.started_at, r.id, m.position, c.lawyer_id
 """
 

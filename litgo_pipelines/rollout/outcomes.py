@@ -40,7 +40,7 @@ _ANSWERS = """
                          AND (o.status = 'interested' OR o.status = 'closed')) AS accepted
     FROM litgo.exposures e
     JOIN litgo.case_matches m ON m.request_id = e.request_id
-    JOIN litgo.offers o ON o.match_id = m.id
+    JOIN litgo.offers o ON o.case_id = m.case_id AND o.lawyer_id = m.lawyer_id AND o.match_id = m.id
     WHERE e.experiment_id = :id AND e.exposed_at <= :as_of - :accepted_within
     GROUP BY e.client_id, e.step, e.variant, m.team
 """
@@ -51,15 +51,17 @@ FROM ({_ANSWERS}) a WHERE variant IN ('control', 'treatment')
 GROUP BY step, variant
 """
 
+# Who signed and canceled later had signed. Contracts from before the experiment are of cases from before it.
 _SIGNED = """
-SELECT e.step, e.variant, count(*), count(*) FILTER (WHERE k.signed)
+SELECT e.step, e.variant, count(*), count(*) FILTER (WHERE k.signed_at <= e.exposed_at + :signed_within)
 FROM litgo.exposures e
 JOIN litgo.match_requests r ON r.id = e.request_id
-CROSS JOIN LATERAL (
-    SELECT EXISTS (SELECT FROM litgo.contracts c WHERE c.case_id = r.case_id
-                   AND GREATEST(c.signed_client, c.signed_lawyer) <= e.exposed_at + :signed_within
-                   AND c.signed_client IS NOT NULL AND c.signed_lawyer IS NOT NULL) AS signed
-) k
+LEFT JOIN (
+    SELECT case_id, min(GREATEST(signed_client, signed_lawyer)) AS signed_at
+    FROM litgo.contracts
+    WHERE created_at >= :began AND signed_client IS NOT NULL AND signed_lawyer IS NOT NULL
+    GROUP BY case_id
+) k ON k.case_id = r.case_id
 WHERE e.experiment_id = :id AND e.exposed_at <= :as_of - :signed_within AND e.variant IN ('control', 'treatment')
 GROUP BY e.step, e.variant
 """
@@ -102,18 +104,24 @@ WHERE r.status = 'ok' AND r.started_at > :as_of - interval '14 days' AND r.start
 """
 
 _BASE = """
-SELECT avg(share), stddev_samp(share), count(*), avg(signed::int) FILTER (WHERE created_at <= :as_of - :signed_within)
+SELECT avg(share), stddev_samp(share), count(*),
+    avg((signed_at <= created_at + :signed_within)::int) FILTER (WHERE created_at <= :as_of - :signed_within)
 FROM (
-    SELECT r.id, k.created_at,
-        avg((o.responded_at <= o.sent_at + :accepted_within AND o.status IN ('interested', 'closed'))::int) AS share,
-        EXISTS (SELECT FROM litgo.contracts c WHERE c.case_id = k.id AND c.signed_client IS NOT NULL AND c.signed_lawyer IS NOT NULL
-                AND GREATEST(c.signed_client, c.signed_lawyer) <= k.created_at + :signed_within) AS signed
+    SELECT r.id, c.created_at, COALESCE(k.signed_at, 'infinity') AS signed_at,
+        avg((o.responded_at IS NOT NULL AND o.responded_at <= o.sent_at + :accepted_within
+             AND o.status IN ('interested', 'closed'))::int) AS share
     FROM litgo.match_requests r
-    JOIN litgo.cases k ON k.id = r.case_id
+    JOIN litgo.cases c ON c.id = r.case_id
     JOIN litgo.case_matches m ON m.request_id = r.id
-    JOIN litgo.offers o ON o.match_id = m.id
+    JOIN litgo.offers o ON o.case_id = m.case_id AND o.lawyer_id = m.lawyer_id AND o.match_id = m.id
+    LEFT JOIN (
+        SELECT case_id, min(GREATEST(signed_client, signed_lawyer)) AS signed_at
+        FROM litgo.contracts
+        WHERE created_at > :as_of - interval '30 days' AND signed_client IS NOT NULL AND signed_lawyer IS NOT NULL
+        GROUP BY case_id
+    ) k ON k.case_id = c.id
     WHERE r.started_at > :as_of - interval '30 days' AND r.started_at <= :as_of - :accepted_within
-    GROUP BY r.id, k.id
+    GROUP BY r.id, c.id, k.signed_at
 ) u
 """
 
@@ -216,4 +224,5 @@ def base_rates(connection: Connection, as_of: datetime) -> tuple[float, float, f
 
 
 def _asked(experiment: Experiment, as_of: datetime) -> dict[str, object]:
-    return {"id": experiment.id, "as_of": as_of, "accepted_within": ACCEPTED_WITHIN, "signed_within": SIGNED_WITHIN}
+    within = {"accepted_within": ACCEPTED_WITHIN, "signed_within": SIGNED_WITHIN}
+    return {"id": experiment.id, "as_of": as_of, "began": experiment.started_at or as_of, **within}

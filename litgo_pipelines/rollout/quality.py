@@ -45,7 +45,7 @@ _ANSWERS = f"""
 SELECT m.score, (o.status <> 'declined')::int, o.responded_at, r.embedding_space
 FROM litgo.match_requests r
 JOIN litgo.case_matches m ON m.request_id = r.id
-JOIN litgo.offers o ON o.match_id = m.id
+JOIN litgo.offers o ON o.case_id = m.case_id AND o.lawyer_id = m.lawyer_id AND o.match_id = m.id
 WHERE {_OWN} AND r.started_at > :since AND r.started_at <= :until AND o.responded_at <= :as_of
   AND (o.status IN ('interested', 'closed') OR (o.status = 'declined' AND o.decline_reason IS DISTINCT FROM 'capacity'))
 ORDER BY o.responded_at DESC, o.id LIMIT :most
@@ -116,10 +116,11 @@ def read_quality(
             became of their offers is added once lawyers had a day to answer them.
         with_features: whether to read the features of both ends as well.
     """
-    first = _first(connection, version, watched_since, as_of, settings.litgo_reference_decisions)
+    first = _first(connection, version, watched_since, as_of, settings.litgo_reference_decisions, None if known is None else known.space)
     reference = known
     if known is None or (known.accepted_ratio is None and _answered(first, as_of)):
-        reference = _reference(connection, version, watched_since, first, as_of, settings.litgo_reference_decisions)
+        # One that was kept is not lost where it should be made of more decisions by now.
+        reference = _reference(connection, version, watched_since, first, as_of, settings.litgo_reference_decisions) or known
     since = first.moments[-1] if first.moments else watched_since
     later = _decided(connection, version, since, as_of, MOST_READ, newest=True)
     own = counted(later.spaces, np.zeros(len(later.ids)), reference) if reference is not None else np.zeros(len(later.ids), dtype=bool)
@@ -151,15 +152,14 @@ def read_quality(
     )
 
 
-def _first(connection: Connection, version: str, since: datetime, as_of: datetime, most: int) -> Decided:
-    """The first decisions with a vector, the reference's; fewer than `most` where there are not so many."""
+def _first(connection: Connection, version: str, since: datetime, as_of: datetime, most: int, space: str | None) -> Decided:
+    """The first decisions in the reference's space, or in the one that most have; fewer than `most` where there are not so many."""
     # Some may have been answered in fallback: more are read than are needed.
     found = _decided(connection, version, since, as_of, 4 * most, newest=False)
-    known = [space for space in found.spaces if space not in (None, NO_SPACE)]
-    if not known:
-        return found.part(np.zeros(len(found.ids), dtype=bool))
-    space = max(set(known), key=known.count)
-    own = np.array([one == space for one in found.spaces], dtype=bool)
+    known = [one for one in found.spaces if one not in (None, NO_SPACE)]
+    if space is None and known:
+        space = max(dict.fromkeys(known), key=known.count)
+    own = np.array([one is not None and one == space for one in found.spaces], dtype=bool)
     own[np.flatnonzero(own)[most:]] = False
     return found.part(own)
 

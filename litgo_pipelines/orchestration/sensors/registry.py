@@ -56,7 +56,7 @@ def observation(decision: "Decision") -> dg.AssetObservation:
     return dg.AssetObservation(CHAMPION, description=decision.told(), metadata=shown)
 
 
-@dg.sensor(asset_selection=dg.AssetSelection.keys(CHAMPION), minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(asset_selection=dg.AssetSelection.assets(CHAMPION), minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)
 def registry_changes(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
     """Compares MLflow's alias `champion` with what is recorded, every 15 s; finishes what a crash left half done."""
     from litgo_pipelines.rollout.decisions import earliest_after

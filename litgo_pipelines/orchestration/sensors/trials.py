@@ -21,7 +21,7 @@ class Observed:
     Attributes:
         running: the experiment that runs, or waits for approval; None: none does.
         approved: whether a person approved its promotion.
-        over: whether its time is up.
+        over: whether its time is up; not of one that waits for approval, which waits on.
         ripe: outcomes of it that have ripened.
         waiting: the experiment in line; None: none is.
         held: why nothing may begin; None: nothing stands against it.
@@ -88,7 +88,7 @@ def _observe(connection: "Connection", now: datetime) -> Observed:
     return Observed(
         running=str(running.id),
         approved=running.status == "approval" and running.approved_by is not None,
-        over=now - began >= timedelta(days=running.max_days),
+        over=running.status == "running" and now - began >= timedelta(days=running.max_days),
         ripe=outcomes.ripe(connection, running, now),
         waiting=None if waiting is None else str(waiting.id),
         held=held,

@@ -198,6 +198,14 @@ def upgrade() -> None:
     )
     op.add_column("match_requests", sa.Column("variant", sa.Text(), nullable=True), schema="litgo")
     op.create_index(
+        "ix_match_requests_experiment",
+        "match_requests",
+        ["experiment_id", "variant"],
+        unique=False,
+        schema="litgo",
+        postgresql_where=sa.text("experiment_id IS NOT NULL"),
+    )
+    op.create_index(
         op.f("ix_match_requests_model_version_started_at"), "match_requests", ["model_version", "started_at"], unique=False, schema="litgo"
     )
     op.create_foreign_key(
