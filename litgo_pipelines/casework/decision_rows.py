@@ -169,7 +169,7 @@ def offer_rows(decision: Decision, lifetime: timedelta) -> Iterable[Row]:
 
 
 def exposure_row(decision: Decision) -> Row | None:
-    """That the client was exposed in an experiment, in the order of `EXPOSURE`; None outside of one, or where nobody was there to be shown."""
+    """That the client was exposed in an experiment, in the order of `EXPOSURE`; None outside of one, or where nobody is shown."""
     exposure = decision.ask.exposure
     if exposure is None or not decision.allocation.chosen.size:
         return None

@@ -1,6 +1,6 @@
 """The price of load, `a` of the offer rule, as a recorded fact: what is in force, who set it and why, and whether its refit is frozen.
 
-The tables `equity_prices` and `switches` are read and written here alone. Which price would be the right one is not asked here, and
+The table `equity_prices` is read and written here alone. Which price would be the right one is not asked here, and
 what a price does to the order of lawyers is `equity`'s.
 """
 
@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from litgo_pipelines.equity.allocation import OfferRule
+from litgo_pipelines.marketplace.switches import Freeze as Freeze
+from litgo_pipelines.marketplace.switches import switch, switched_on
 from litgo_pipelines.settings import LitgoError, Settings
 
 if TYPE_CHECKING:
@@ -48,14 +50,6 @@ FROM litgo.equity_prices ORDER BY id DESC LIMIT :most
 
 _TURN = "SELECT current_setting('transaction_isolation') FROM pg_advisory_xact_lock(hashtext('litgo equity price'))"
 
-_FROZEN = 'SELECT actor, reason, changed_at FROM litgo.switches WHERE name = :name AND "on"'
-
-_SET_SWITCH = """
-INSERT INTO litgo.switches (name, "on", actor, reason, changed_at) VALUES (:name, :on, :actor, :reason, :at)
-ON CONFLICT (name) DO UPDATE
-SET "on" = EXCLUDED."on", actor = EXCLUDED.actor, reason = EXCLUDED.reason, changed_at = EXCLUDED.changed_at
-"""
-
 
 class PriceRefused(LitgoError, ValueError):
     """A price that cannot be meant, or a change without a name or a reason."""
@@ -83,15 +77,6 @@ class PriceChange:
     evidence: dict[str, Any] | None
     dagster_run_id: str | None
     decided_at: datetime
-
-
-@dataclass(frozen=True)
-class Freeze:
-    """Who froze the price, why and since when."""
-
-    actor: str
-    reason: str
-    changed_at: datetime
 
 
 def price_in_force(connection: Connection, default: float) -> PriceInForce:
@@ -196,10 +181,7 @@ def price_history(connection: Connection, limit: int) -> list[PriceChange]:
 
 def frozen(connection: Connection) -> Freeze | None:
     """Who froze the price, if somebody did: the weekly refit then leaves it alone."""
-    from sqlalchemy import text
-
-    found = connection.execute(text(_FROZEN), {"name": _FREEZE}).one_or_none()
-    return None if found is None else Freeze(*found)
+    return switched_on(connection, _FREEZE)
 
 
 def freeze(connection: Connection, actor: str, reason: str, at: datetime) -> Freeze:
@@ -211,7 +193,7 @@ def freeze(connection: Connection, actor: str, reason: str, at: datetime) -> Fre
     """
     _require_said(actor, reason)
     take_turn(connection)
-    return _switch(connection, True, actor, reason, at)
+    return switch(connection, _FREEZE, True, actor, reason, at)
 
 
 def unfreeze(connection: Connection, actor: str, reason: str, at: datetime) -> Freeze | None:
@@ -225,16 +207,8 @@ def unfreeze(connection: Connection, actor: str, reason: str, at: datetime) -> F
     take_turn(connection)
     lifted = frozen(connection)
     if lifted is not None:
-        _switch(connection, False, actor, reason, at)
+        switch(connection, _FREEZE, False, actor, reason, at)
     return lifted
-
-
-def _switch(connection: Connection, on: bool, actor: str, reason: str, at: datetime) -> Freeze:
-    from sqlalchemy import text
-
-    now = Freeze(actor.strip(), reason.strip(), at)
-    connection.execute(text(_SET_SWITCH), {"name": _FREEZE, "on": on, "actor": now.actor, "reason": now.reason, "at": at})
-    return now
 
 
 def _require_said(actor: str, reason: str) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from litgo_pipelines.casework.prices import freeze, frozen, price_history, set_price
 from litgo_pipelines.cli import main
-from litgo_pipelines.cli.fairness import price as verbs
+from litgo_pipelines.cli.common import name_of
 from litgo_pipelines.cli.simulate import simulate_until
 from litgo_pipelines.marketplace.database import Services
 from litgo_pipelines.settings import LitgoError, load_settings
@@ -145,8 +145,8 @@ def test_a_user_without_a_name_is_asked_for_one(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(getpass, "getuser", nameless)
     with pytest.raises(LitgoError, match="--by"):
-        verbs._name(None)
-    assert verbs._name("ana") == "ana"
+        name_of(None)
+    assert name_of("ana") == "ana"
 
 
 @pytest.mark.parametrize("verb", ["show", "set", "freeze", "unfreeze", "history"])

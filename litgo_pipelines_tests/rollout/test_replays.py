@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litgo_pipelines.cli.model.common import as_json
+from litgo_pipelines.cli.common import as_json
 from litgo_pipelines.rollout import conduct, decisions, experiments, freezes
 from litgo_pipelines.rollout.decisions import ACTIONS, Decision
 from litgo_pipelines.rollout.experiment_rules import ProvenEvidence, judge_proven

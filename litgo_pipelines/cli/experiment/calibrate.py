@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from litgo_pipelines.cli.common import progress_bar
+
 if TYPE_CHECKING:
-    from litgo_pipelines.rollout.sequential_calibration import Calibration
+from litgo_pipelines.rollout.sequential_calibration import Calibration
 
 _SHARE = 0.1
 _LOOKS_OF_A_RAMP = 10
@@ -61,24 +61,13 @@ def calibrate(
     shares = share or [_SHARE]
     found = []
     for one in shares:
-        with _progress_bar(f"share {one:g}") as show:
+        with progress_bar(f"share {one:g}", "experiments") as show:
             found.append(measured(Setup(one, looks, sims, units, lift, seed, ramp, srm_sims), show))
     if as_json:
         told = [one.to_json() for one in found]
         typer.echo(json.dumps(told if len(told) > 1 else told[0], indent=2))
     else:
         _print(found)
-
-
-@contextmanager
-def _progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("experiments"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, of: bar.update(task, total=of, completed=done)
 
 
 def _print(found: list[Calibration]) -> None:

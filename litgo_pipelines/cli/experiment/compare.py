@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from litgo_pipelines.cli.common import progress_bar
 from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def compare_modes(
     from litgo_pipelines.simulation.duels import Setup, compare
 
     setup = Setup(lawyers=lawyers, cases=cases, repeats=repeats, seed=seed, blur=blur, top_n=top_n)
-    with _progress_bar() as show:
+    with progress_bar("A/B test and interleaving", "marketplaces") as show:
         try:
             found = compare(setup, show)
         except InsufficientData as missing:
@@ -53,17 +52,6 @@ def compare_modes(
         typer.echo(json.dumps(found.to_json(), indent=2))
     else:
         _print(found)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("A/B test and interleaving"), BarColumn(), MofNCompleteColumn(), TextColumn("marketplaces"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, of: bar.update(task, total=of, completed=done)
 
 
 def _print(found: Findings) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from litgo_pipelines.cli.model.common import By, Json, Reason, as_json, name_of, registry_of, version_name
+from litgo_pipelines.cli.common import By, Json, Reason, as_json, name_of, registry_of, version_name
 from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def start(
     Example: `litgo experiment start 7 --reason "better on held-out cases, let us see"`
     """
     from litgo_pipelines.cli.marketplace import open_marketplace
-    from litgo_pipelines.rollout import experiments, outcomes
+    from litgo_pipelines.rollout import experiments, outcomes, states
     from litgo_pipelines.rollout.conduct import start_waiting
     from litgo_pipelines.rollout.planning import expect
 
@@ -45,6 +45,9 @@ def start(
             raise LitgoError(f"version {version} is champion already: put another one on trial")
         # One that does not load as it was trained would be served to nobody.
         registry.load(version)
+        with marketplace.snapshot() as connection:
+            if states.proof_of(connection, version) == "blocked":
+                raise LitgoError(f"version {version} is blocked: `litgo model history --version {version}` says why; try another one")
         terms = experiments.Terms.of(marketplace.settings, mode)
         with marketplace.engine.begin() as connection:
             queued = experiments.queue(
@@ -73,7 +76,7 @@ def stop(reason: Reason, by: By = None) -> None:
 
     Example: `litgo experiment stop --reason "the candidate was trained on wrong labels"`
     """
-    from litgo_pipelines.cli.model.common import transaction
+    from litgo_pipelines.cli.common import transaction
     from litgo_pipelines.rollout import experiments
 
     actor, now = name_of(by), datetime.now(UTC)
@@ -94,7 +97,7 @@ def approve(reason: Reason, by: Annotated[str, typer.Option("--by", metavar="NAM
 
     Example: `litgo experiment approve --by "Ana Souza" --reason "figures checked"`
     """
-    from litgo_pipelines.cli.model.common import transaction
+    from litgo_pipelines.cli.common import transaction
     from litgo_pipelines.rollout import experiments
 
     with transaction() as connection:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from litgo_pipelines.cli.model.common import Json, as_json, moment
+from litgo_pipelines.cli.common import Json, as_json, moment
 
 if TYPE_CHECKING:
     from litgo_pipelines.rollout.experiments import Experiment
@@ -90,7 +90,7 @@ def _stands(found: Experiment) -> str:
         return f"in line since {moment(found.created_at)}"
     since = "" if found.started_at is None else f" since {moment(found.started_at)}"
     waits = "; it won and waits for approval (`litgo experiment approve`)" if found.status == "approval" else ""
-    return f"running{since} on {found.split.share:.0%} of the clients{waits}"
+    return f"running{since} on {100 * found.split.share:g}% of the clients{waits}"
 
 
 def _number(value: float | None) -> str:

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import getpass
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.settings import LitgoError, get_settings
+from litgo_pipelines.cli.common import By, Json, Reason, as_json, moment, name_of, transaction
+from litgo_pipelines.settings import get_settings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from litgo_pipelines.casework.prices import Freeze, PriceChange, PriceInForce
 
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for whoever reads the history.")]
-By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who decides this; default: the user of this machine.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
-
-def show(as_json: Json = False) -> None:
+def show(json: Json = False) -> None:
     """Say which price of load is in force, since when, by whom, and whether the weekly refit may move it.
 
     Example: `litgo fairness price show --json`
     """
     from litgo_pipelines.casework.prices import frozen, price_in_force
 
-    with _marketplace() as connection:
+    with transaction() as connection:
         found, held = price_in_force(connection, get_settings().litgo_equity_price), frozen(connection)
-    if as_json:
-        typer.echo(_json(asdict(found) | {"frozen": None if held is None else asdict(held)}))
+    if json:
+        typer.echo(as_json(asdict(found) | {"frozen": None if held is None else asdict(held)}))
         return
     typer.echo(_told(found))
     typer.echo(_may_move(held))
@@ -53,11 +44,11 @@ def set_price(
     """
     from litgo_pipelines.casework import prices
 
-    with _marketplace() as connection:
+    with transaction() as connection:
         found = prices.set_price(
             connection,
             price,
-            actor=_name(by),
+            actor=name_of(by),
             reason=reason,
             evidence=None,
             run_id=None,
@@ -76,8 +67,8 @@ def freeze(reason: Reason, by: By = None) -> None:
     """
     from litgo_pipelines.casework import prices
 
-    with _marketplace() as connection:
-        found = prices.freeze(connection, _name(by), reason, datetime.now(UTC))
+    with transaction() as connection:
+        found = prices.freeze(connection, name_of(by), reason, datetime.now(UTC))
     typer.echo(_may_move(found))
 
 
@@ -88,15 +79,15 @@ def unfreeze(reason: Reason, by: By = None) -> None:
     """
     from litgo_pipelines.casework import prices
 
-    with _marketplace() as connection:
-        lifted = prices.unfreeze(connection, _name(by), reason, datetime.now(UTC))
-    typer.echo("The price was not frozen." if lifted is None else f"Lifted: frozen by {lifted.actor} since {_time(lifted.changed_at)}.")
+    with transaction() as connection:
+        lifted = prices.unfreeze(connection, name_of(by), reason, datetime.now(UTC))
+    typer.echo("The price was not frozen." if lifted is None else f"Lifted: frozen by {lifted.actor} since {moment(lifted.changed_at)}.")
     typer.echo(_may_move(None))
 
 
 def history(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
-    as_json: Json = False,
+    json: Json = False,
 ) -> None:
     """List the prices that were put in force, newest first, with who, why, and what the price was before.
 
@@ -104,57 +95,26 @@ def history(
     """
     from litgo_pipelines.casework.prices import price_history
 
-    with _marketplace() as connection:
+    with transaction() as connection:
         found = price_history(connection, limit)
-    if as_json:
-        typer.echo(_json({"prices": [asdict(one) for one in found]}))
+    if json:
+        typer.echo(as_json({"prices": [asdict(one) for one in found]}))
     elif found:
         _print(found)
     else:
         typer.echo(f"None was recorded: {get_settings().litgo_equity_price:g} is in force, as LITGO_EQUITY_PRICE says.")
 
 
-@contextmanager
-def _marketplace() -> Iterator[Connection]:
-    """A transaction on the marketplace's database."""
-    from litgo_pipelines.cli.marketplace import open_marketplace
-
-    with open_marketplace() as marketplace, marketplace.engine.begin() as connection:
-        yield connection
-
-
-def _name(by: str | None) -> str:
-    if by is not None:
-        return by
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # What there is where a container's user has no name; which of the two depends on the Python.
-        raise LitgoError("this machine's user has no name: say with --by who decides this") from None
-
-
 def _told(found: PriceInForce) -> str:
     if found.since is None:
         return f"The price of load is {found.price:g}, as LITGO_EQUITY_PRICE says; none was recorded."
-    return f"The price of load is {found.price:g}, set by {found.actor} on {_time(found.since)} (number {found.id})."
+    return f"The price of load is {found.price:g}, set by {found.actor} on {moment(found.since)} (number {found.id})."
 
 
 def _may_move(held: Freeze | None) -> str:
     if held is None:
         return "The weekly refit may move it."
-    return f"The weekly refit may not move it: frozen by {held.actor} since {_time(held.changed_at)}: {held.reason}"
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _json(found: dict[str, object]) -> str:
-    def shown(value: object) -> str:
-        assert isinstance(value, datetime)
-        return value.astimezone(UTC).isoformat()
-
-    return json.dumps(found, default=shown)
+    return f"The weekly refit may not move it: frozen by {held.actor} since {moment(held.changed_at)}: {held.reason}"
 
 
 def _print(changes: list[PriceChange]) -> None:
@@ -166,5 +126,5 @@ def _print(changes: list[PriceChange]) -> None:
     for name in ("number", "since", "price", "before", "by", "reason"):
         table.add_column(name, justify="right" if name in ("number", "price", "before") else "left")
     for one in changes:
-        table.add_row(str(one.id), _time(one.decided_at), f"{one.price:g}", f"{one.previous:g}", escape(one.actor), escape(one.reason))
+        table.add_row(str(one.id), moment(one.decided_at), f"{one.price:g}", f"{one.previous:g}", escape(one.actor), escape(one.reason))
     Console().print(table)

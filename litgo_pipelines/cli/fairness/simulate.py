@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from litgo_pipelines.cli.common import progress_bar
 from litgo_pipelines.settings import LitgoError, get_settings
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def simulate(
         raise typer.BadParameter(f"the policy {policy!r} has no price: leave it out, or choose {_PRICED}, {_ALL}", param_hint="--price")
     found = []
     for name in list(POLICIES) if policy == _ALL else [policy]:
-        with _progress_bar(name) as show:
+        with progress_bar(name, "days") as show:
             try:
                 found.append(live(_setup(seed, utilisation, name, price, stale, lawyers), show))
             except (InsufficientData, TooLittleRecorded) as missing:
@@ -122,17 +121,6 @@ def _price(text: str | None, default: float) -> float:
     if not 0 <= found <= 10:
         raise typer.BadParameter(f"{text!r} is neither a number from 0 to 10 nor `{_REPLAY}`", param_hint="--price")
     return found
-
-
-@contextmanager
-def _progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("days"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, of: bar.update(task, total=of, completed=done)
 
 
 def _print(found: list[Findings]) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from litgo_pipelines.cli.common import progress_bar
 from litgo_pipelines.settings import get_settings
 
 if TYPE_CHECKING:
@@ -60,23 +59,12 @@ def calibrate_watch(
         ratios=ratios,
         seed=seed,
     )
-    with _progress_bar() as show:
+    with progress_bar("watching", "weeks") as show:
         found = calibrate(setup, show)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=2))
     else:
         _print(found)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("weeks"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("watching", total=None)
-        yield lambda done, of: bar.update(task, total=of, completed=done)
 
 
 def _print(found: Calibration) -> None:

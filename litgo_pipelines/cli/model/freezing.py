@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from litgo_pipelines.cli.model.common import By, Reason, held_told, moment, name_of, transaction
+from litgo_pipelines.cli.common import By, Reason, held_told, moment, name_of, transaction
 
 
 def freeze(reason: Reason, by: By = None) -> None:

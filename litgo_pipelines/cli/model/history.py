@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.model.common import By, Json, Reason, as_json, moment, name_of, transaction, version_name
+from litgo_pipelines.cli.common import By, Json, Reason, as_json, moment, name_of, transaction, version_name
 
 if TYPE_CHECKING:
     from litgo_pipelines.rollout.decisions import Decision

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.model.common import By, Reason, name_of, registry_of
+from litgo_pipelines.cli.common import By, Reason, name_of, registry_of
 from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:

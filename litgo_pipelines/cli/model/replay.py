@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.model.common import Json, as_json
+from litgo_pipelines.cli.common import Json, as_json
 from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def replay(decision: Given, json: Json = False) -> None:
 
 def _decision(given: str) -> Decision:
     if given.isdecimal():
-        from litgo_pipelines.cli.model.common import transaction
+        from litgo_pipelines.cli.common import transaction
         from litgo_pipelines.rollout.decisions import find
 
         with transaction() as connection:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from litgo_pipelines.cli.model.common import registry_of
+from litgo_pipelines.cli.common import registry_of
 from litgo_pipelines.settings import LitgoError
 
 Output = Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from litgo_pipelines.cli.model.common import Json, as_json, held_told, moment, registry_of
+from litgo_pipelines.cli.common import Json, as_json, held_told, moment, registry_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -1,10 +1,10 @@
-"""What the verbs of `litgo model` share: their options, the marketplace they act on, and how moments and decisions are shown."""
+"""What verbs share: options, a transaction on the marketplace, a progress bar, and how moments and JSON are shown."""
 
 from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -34,6 +34,18 @@ def transaction() -> Iterator[Connection]:
 
     with open_marketplace() as marketplace, marketplace.engine.begin() as connection:
         yield connection
+
+
+@contextmanager
+def progress_bar(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr; the function is told how many of all units are done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, of: bar.update(task, total=of, completed=done)
 
 
 def registry_of(marketplace: Marketplace) -> Registry:
