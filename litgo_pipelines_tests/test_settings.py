@@ -18,6 +18,27 @@ from litgo_pipelines.settings import SettingsError, load_settings
         ("LITGO_LABELS", "{broken"),
         ("LITGO_LABELS", '{"x": 1}'),
         ("LITGO_SERVE_PORT", "0"),
+        ("AB_TESTING_ENABLED", "perhaps"),
+        ("DEFAULT_TRAFFIC_PERCENTAGE", "0"),
+        ("DEFAULT_TRAFFIC_PERCENTAGE", "51"),
+        ("LITGO_RAMP", "[5, 1]"),
+        ("LITGO_RAMP", "[1, 1]"),
+        ("LITGO_RAMP", "[0, 5]"),
+        ("LITGO_RAMP", "[1, 51]"),
+        ("LITGO_RAMP", '[1, "five"]'),
+        ("LITGO_RAMP", "10"),
+        ("LITGO_RAMP", "[1, 5"),
+        ("LITGO_RAMP_HOURS", "-1"),
+        ("LITGO_EXPERIMENT_MODE", "abc"),
+        ("LITGO_EXPERIMENT_MAX_DAYS", "0"),
+        ("LITGO_EXPERIMENT_AT_THE_END", "promote"),
+        ("LITGO_READOUT_MINUTES", "0"),
+        ("LITGO_PROMOTION", "always"),
+        ("QUALITY_THRESHOLD", "1"),
+        ("DEGRADATION_WINDOW", "0"),
+        ("LITGO_REFERENCE_DECISIONS", "99"),
+        ("LITGO_PROVEN_HOURS", "-1"),
+        ("LITGO_COOLDOWN_HOURS", "-1"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
@@ -33,3 +54,29 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     """As an orchestrator passes variables that nobody filled in."""
     monkeypatch.setenv("MIN_REVIEWS_FOR_RETRAIN", "")
     assert load_settings().min_reviews_for_retrain == 200
+
+
+@pytest.mark.parametrize(
+    ("percentage", "ramp"),
+    [
+        ("10", (0.01, 0.05, 0.1)),
+        ("50", (0.01, 0.05, 0.5)),
+        ("5.5", (0.01, 0.05, 0.055)),
+        ("5", (0.01, 0.05)),
+        ("3", (0.01, 0.03)),
+        ("1", (0.01,)),
+        ("0.5", (0.005,)),
+    ],
+)
+def test_the_ramp_ends_with_the_default_percentage(monkeypatch: pytest.MonkeyPatch, percentage: str, ramp: tuple[float, ...]) -> None:
+    """By way of 1 and 5 percent as far as they lie below it, so that it always ascends."""
+    monkeypatch.setenv("DEFAULT_TRAFFIC_PERCENTAGE", percentage)
+    assert load_settings().ramp == pytest.approx(ramp)
+
+
+def test_a_ramp_of_ones_own_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says more than the default percentage; an empty one says nothing."""
+    monkeypatch.setenv("LITGO_RAMP", "[1, 5, 10, 25, 50]")
+    assert load_settings().ramp == pytest.approx((0.01, 0.05, 0.1, 0.25, 0.5))
+    monkeypatch.setenv("LITGO_RAMP", "[]")
+    assert load_settings().ramp == pytest.approx((0.01, 0.05, 0.1))

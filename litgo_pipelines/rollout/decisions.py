@@ -68,7 +68,11 @@ WHERE (CAST(:version AS text) IS NULL OR from_version = :version OR to_version =
 ORDER BY id DESC LIMIT :most
 """
 
-_AFTER = f"SELECT {_COLUMNS} FROM litgo.decisions WHERE id > :after ORDER BY id LIMIT :most"
+# Numbers are drawn before the commit: a row waits while a transaction as old as its own could still commit a lower number.
+_AFTER = f"""
+SELECT {_COLUMNS} FROM litgo.decisions
+WHERE id > :after AND age(xmin) > age(xid(pg_snapshot_xmin(pg_current_snapshot()))) ORDER BY id LIMIT :most
+"""
 
 _UNEXPLAINED = f"""
 SELECT {_COLUMNS} FROM litgo.decisions d
@@ -260,7 +264,7 @@ def history(connection: Connection, limit: int, *, version: str | None = None, a
 
 
 def earliest_after(connection: Connection, after: int, limit: int) -> list[Decision]:
-    """The decisions later than the number `after`, at most `limit`, oldest first."""
+    """The decisions later than the number `after`, at most `limit`, oldest first; such that none can be committed between them later."""
     from sqlalchemy import text
 
     return [Decision(*row) for row in connection.execute(text(_AFTER), {"after": after, "most": limit})]

@@ -100,7 +100,7 @@ def judge_ramp(evidence: RampEvidence) -> Ruling:
     """`ramp` or `stay`."""
     against = []
     if evidence.step + 1 >= len(evidence.steps):
-        against.append(f"{evidence.steps[evidence.step]:.0%} is the last step")
+        against.append(f"{100 * evidence.steps[evidence.step]:g}% is the last step")
     if evidence.verdict not in ("go on", "insufficient data"):
         against.append(f"the readout says {evidence.verdict}")
     if evidence.sample_ratio_alarm:
@@ -116,7 +116,7 @@ def judge_ramp(evidence: RampEvidence) -> Ruling:
     if against:
         return _ruling("stay", against, evidence)
     return _ruling(
-        "ramp", [f"from {evidence.steps[evidence.step]:.0%} to {evidence.steps[evidence.step + 1]:.0%} of the clients"], evidence
+        "ramp", [f"from {100 * evidence.steps[evidence.step]:g}% to {100 * evidence.steps[evidence.step + 1]:g}% of the clients"], evidence
     )
 
 

@@ -240,7 +240,7 @@ def start(
             connection,
             "experiment started",
             actor=actor,
-            reason=f"{experiment.mode} on {experiment.split.share:.0%} of the clients: {'; '.join(ruling.reasons)}",
+            reason=f"{experiment.mode} on {100 * experiment.split.share:g}% of the clients: {'; '.join(ruling.reasons)}",
             at=at,
             result="start",
             from_version=_registered(champion),

@@ -77,10 +77,12 @@ class ArmsKeeper:
     @property
     def error(self) -> str | None:
         """Why nobody takes part in it, or why nothing is known of it."""
-        arms, recorded = self._arms, self._recorded
-        if self._error is None and recorded is not None and arms is not None and self._champion().version != recorded.champion:
-            return f"{self._champion().version} answers, the experiment compares with {recorded.champion}"
-        return self._error
+        arms, recorded, version = self._arms, self._recorded, self._champion().version
+        if self._error is not None or recorded is None:
+            return self._error
+        if arms is None or arms.experiment.id != recorded.id:
+            return f"version {recorded.challenger} is not loaded yet"
+        return None if version == recorded.champion else f"{version} answers, the experiment compares with {recorded.champion}"
 
     def start(self) -> None:
         self._thread.start()

@@ -79,13 +79,30 @@ def test_a_job_that_fails_ends_with_one_and_says_why(litgo: Litgo, services: dic
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("calculate_everything",), "calculate_equity_metrics, refit_equity_price, retrain_ranker"),
+        (("calculate_everything",), "calculate_equity_metrics, read_experiment, refit_equity_price, retrain_ranker, watch_champion"),
         (("retrain_ranker", "--as-of", "2999-01-01"), "lies in the future"),
     ],
 )
 def test_what_cannot_be_run_is_one_line(arguments: tuple[str, ...], reason: str, litgo: Litgo) -> None:
     """Before any database is looked for."""
     assert reason in _refused(litgo("run", *arguments, DATABASE_URL="postgresql://nobody@127.0.0.1:1/x"))
+
+
+@pytest.mark.parametrize(
+    ("job", "asset", "told"),
+    [
+        ("read_experiment", "experiment_readout", {"done": "nothing runs and nothing waits"}),
+        ("watch_champion", "model_quality", {"done": "nothing is watched: no version is champion", "verdict": "insufficient data"}),
+    ],
+)
+def test_the_watch_runs_by_hand_on_the_present_alone(
+    job: str, asset: str, told: dict[str, str], litgo: Litgo, services: dict[str, str]
+) -> None:
+    """As of another time it is refused: it would act now on what was then."""
+    done = litgo("run", job, "--json", **services)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["assets"] == {asset: told}
+    assert "leave --as-of out" in _refused(litgo("run", job, "--as-of", "2026-01-01", **services))
 
 
 def test_a_database_without_its_schema_is_refused(litgo: Litgo, services: dict[str, str], empty_database_url: str) -> None:

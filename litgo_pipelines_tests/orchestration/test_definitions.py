@@ -11,7 +11,11 @@ import pytest
 from litgo_pipelines.definitions import build_definitions
 from litgo_pipelines.orchestration.assets.ranker import CHAMPION
 
-MADE = ("equity_metrics", "offer_distribution", "equity_price", "training_set", "ranker_candidate", "candidate_evaluation", "promotion")
+EQUITY = ("equity_metrics", "offer_distribution", "equity_price")
+RANKER = ("training_set", "ranker_candidate", "candidate_evaluation", "promotion")
+ROLLOUT = ("experiment_readout", "model_quality")
+MADE = (*EQUITY, *RANKER, *ROLLOUT)
+JOBS = {"calculate_equity_metrics", "refit_equity_price", "retrain_ranker", "read_experiment", "watch_champion"}
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +27,9 @@ def test_the_definitions_load_and_are_consistent(definitions: dg.Definitions) ->
     """Every job, schedule and sensor resolves; names are the agreed ones."""
     dg.Definitions.validate_loadable(definitions)
     repository = definitions.get_repository_def()
-    assert {job.name for job in repository.get_all_jobs()} >= {"calculate_equity_metrics", "refit_equity_price", "retrain_ranker"}
+    assert {job.name for job in repository.get_all_jobs()} >= JOBS
     assert {one.name for one in repository.schedule_defs} == {"nightly_equity", "weekly_price"}
-    assert {one.name for one in repository.sensor_defs} >= {"new_reviews"}
+    assert {one.name for one in repository.sensor_defs} >= {"new_reviews", "experiment_due", "champion_watch", "registry_changes"}
 
 
 def test_every_asset_says_what_it_is_and_whose(definitions: dg.Definitions) -> None:
@@ -34,7 +38,7 @@ def test_every_asset_says_what_it_is_and_whose(definitions: dg.Definitions) -> N
     nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
     assert {node.key.to_user_string() for node in nodes} == {*MADE, "champion"}
     for node in nodes:
-        assert node.group_name in {"equity", "ranker"}
+        assert node.group_name in {"equity", "ranker", "rollout"}
         assert node.owners == ["team:data"]
         assert node.kinds
         assert node.description
@@ -52,7 +56,7 @@ def test_the_champion_is_observed_and_not_made(definitions: dg.Definitions) -> N
 
 
 def test_jobs_hold_their_assets_and_checks(definitions: dg.Definitions) -> None:
-    """The nightly job computes and checks equity; retraining goes from the training set to the promotion."""
+    """The nightly job computes and checks equity; retraining goes from the training set to the promotion; each watch stands alone."""
 
     def selected(job: str) -> tuple[set[str], set[str]]:
         layer = definitions.resolve_job_def(job).asset_layer
@@ -61,9 +65,11 @@ def test_jobs_hold_their_assets_and_checks(definitions: dg.Definitions) -> None:
 
     gaps = {"area_gap_within_limit", "capacity_gap_within_limit", "newcomer_gap_within_limit"}
     verdicts = {"gini_within_limit", "most_lawyers_offered", *gaps}
-    assert selected("calculate_equity_metrics") == (set(MADE[:2]), {"snapshot_is_complete", *verdicts})
-    assert selected("refit_equity_price") == ({MADE[2]}, set())
-    assert selected("retrain_ranker") == (set(MADE[3:]), {"candidate_passed_the_gate"})
+    assert selected("calculate_equity_metrics") == (set(EQUITY[:2]), {"snapshot_is_complete", *verdicts})
+    assert selected("refit_equity_price") == ({EQUITY[2]}, set())
+    assert selected("retrain_ranker") == (set(RANKER), {"candidate_passed_the_gate"})
+    assert selected("read_experiment") == ({ROLLOUT[0]}, set())
+    assert selected("watch_champion") == ({ROLLOUT[1]}, {"champion_is_healthy"})
 
 
 def test_automation_runs_without_anybody_switching_it_on(definitions: dg.Definitions) -> None:
@@ -75,9 +81,25 @@ def test_automation_runs_without_anybody_switching_it_on(definitions: dg.Definit
     assert times == {"nightly_equity": ("0 2 * * *", "America/Sao_Paulo"), "weekly_price": ("0 3 * * 1", "America/Sao_Paulo")}
 
 
-def test_trainings_take_turns(definitions: dg.Definitions) -> None:
-    """Runs of the retraining carry the tag that the instance limits to one at a time."""
-    assert definitions.resolve_job_def("retrain_ranker").tags["litgo/exclusive"] == "retrain_ranker"
+@pytest.mark.parametrize("job", sorted(JOBS - {"calculate_equity_metrics"}))
+def test_what_decides_takes_turns(definitions: dg.Definitions, job: str) -> None:
+    """Runs of one job carry the tag that the instance limits to one at a time."""
+    assert definitions.resolve_job_def(job).tags["litgo/exclusive"] == job
+
+
+def test_what_is_watched_is_shown_behind_the_promotion(definitions: dg.Definitions) -> None:
+    """Readout and quality are no inputs of each other: either runs by itself."""
+    graph = definitions.resolve_asset_graph()
+    for name in ROLLOUT:
+        assert graph.get(dg.AssetKey(name)).parent_keys == {dg.AssetKey("promotion")}
+
+
+def test_observations_of_the_champion_are_made_by_the_sensor_that_follows_the_registry(definitions: dg.Definitions) -> None:
+    """It names the asset, so that the UI leads from one to the other; it starts no job."""
+    sensor = definitions.get_repository_def().get_sensor_def("registry_changes")
+    assert sensor.asset_selection is not None
+    assert sensor.asset_selection.resolve(definitions.resolve_asset_graph()) == {CHAMPION}
+    assert not sensor.has_jobs
 
 
 def test_importing_the_code_location_reads_nothing_and_loads_nothing_heavy() -> None:

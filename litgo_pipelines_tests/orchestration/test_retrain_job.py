@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -11,7 +12,10 @@ from sqlalchemy import text
 from litgo_pipelines.marketplace.database import open_engine
 from litgo_pipelines.orchestration.jobs import RETRAIN_RANKER
 from litgo_pipelines.orchestration.pictures import MOST_BYTES
+from litgo_pipelines.rollout import freezes
+from litgo_pipelines.rollout.gate import GateEvidence, judge
 from litgo_pipelines_tests.orchestration.conftest import AS_OF
+from litgo_pipelines_tests.serving.conftest import register
 
 if TYPE_CHECKING:
     from litgo_pipelines_tests.orchestration.conftest import Location
@@ -27,12 +31,20 @@ LENIENT: dict[str, Any] = {
 STRICT = LENIENT | {"min_improvement": 3.0}
 
 
-def _trainings(url: str) -> list[Any]:
+def _rows(url: str, statement: str) -> list[Any]:
     engine = open_engine(url)
     with engine.connect() as connection:
-        found = list(connection.execute(text("SELECT * FROM litgo.trainings ORDER BY finished_at")).all())
+        found = list(connection.execute(text(statement)).all())
     engine.dispose()
     return found
+
+
+def _trainings(url: str) -> list[Any]:
+    return _rows(url, "SELECT * FROM litgo.trainings ORDER BY finished_at")
+
+
+def _decided(url: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in _rows(url, "SELECT action, result, from_version, to_version FROM litgo.decisions ORDER BY id")]
 
 
 def _retrain(location: Location, **changes: Any) -> dg.ExecuteInProcessResult:
@@ -64,8 +76,7 @@ def test_a_better_ranker_is_promoted_and_the_next_is_judged_against_it(location:
     registry = location.project().registry()
     assert registry.champion() == "1"
     assert _metadata(location, "promotion")["outcome"] == "promoted"
-    observed = location.instance.fetch_observations(dg.AssetKey("champion"), limit=5).records
-    assert [one.asset_observation.metadata["version"].value for one in observed if one.asset_observation] == ["1"]
+    assert _decided(marketplace_url) == [("gate", "pass", None, "1"), ("promotion", None, None, "1"), ("promotion", "done", None, "1")]
     picture = _metadata(location, "ranker_candidate")["feature_importance"]
     assert picture.startswith("![Feature importance](data:image/png;base64,")
     assert len(picture) < MOST_BYTES * 4 / 3 + 100
@@ -75,6 +86,7 @@ def test_a_better_ranker_is_promoted_and_the_next_is_judged_against_it(location:
     assert _metadata(location, "candidate_evaluation")["incumbent"] == "1"
     assert _metadata(location, "promotion")["outcome"] == "not promoted"
     assert registry.champion() == "1"
+    assert _decided(marketplace_url)[3:] == [("gate", "fail", "1", "2")]
     written = _trainings(marketplace_url)
     assert [(row.dagster_run_id, row.model_version, row.verdict) for row in written] == [
         (first.run_id, "1", "pass"),
@@ -82,6 +94,74 @@ def test_a_better_ranker_is_promoted_and_the_next_is_judged_against_it(location:
     ]
     assert written[0].reviews_seen == written[1].reviews_seen == _metadata(location, "training_set")["reviews_seen"] > 100
     assert written[0].dataset_fingerprint == written[1].dataset_fingerprint
+
+
+def _with_a_poor_champion(location: Location) -> None:
+    """Version 1, which ranks by the qualification alone, answers."""
+    registry = location.project().registry()
+    registry.promote(register(registry, location.folder / "poor"), None)
+
+
+def test_a_candidate_that_beats_a_champion_is_put_on_trial(location: Location, marketplace_url: str) -> None:
+    """The alias stays; an experiment begins on the first step of the ramp, and the next candidate waits in line behind it."""
+    location.database = marketplace_url
+    _with_a_poor_champion(location)
+    assert _retrain(location, **LENIENT).success
+    shown = _metadata(location, "promotion")
+    assert (shown["outcome"], shown["verdict"], shown["version"], shown["previous"]) == ("experiment started", "pass", "2", "1")
+    assert location.project().registry().champion() == "1"
+    assert _decided(marketplace_url) == [
+        ("gate", "pass", "1", "2"),
+        ("experiment queued", "waits", "1", "2"),
+        ("experiment started", "start", "1", "2"),
+    ]
+    assert _retrain(location, **LENIENT).success
+    assert _metadata(location, "promotion")["outcome"] == "experiment waits"
+    (running, waiting) = _rows(
+        marketplace_url, "SELECT status, champion, challenger, steps, step FROM litgo.experiments ORDER BY created_at"
+    )
+    assert tuple(running) == ("running", "1", "2", [0.01, 0.05, 0.1], 0)
+    assert tuple(waiting)[:3] == ("waiting", "1", "3")
+    assert [row.verdict for row in _trainings(marketplace_url)] == ["pass", "pass"]
+
+
+def test_without_experiments_the_gate_promotes(location: Location, marketplace_url: str) -> None:
+    """`AB_TESTING_ENABLED=false`: the candidate that passed answers everybody, and the watch begins."""
+    location.database = marketplace_url
+    _with_a_poor_champion(location)
+    assert _retrain(location, ab_testing_enabled=False, **LENIENT).success
+    assert _metadata(location, "promotion")["outcome"] == "promoted"
+    assert location.project().registry().champion() == "2"
+    assert _rows(marketplace_url, "SELECT 1 FROM litgo.experiments") == []
+    (watched,) = _rows(marketplace_url, "SELECT version FROM litgo.model_states WHERE watched_since IS NOT NULL")
+    assert watched.version == "2"
+
+
+def test_while_models_are_frozen_nothing_is_promoted(location: Location, marketplace_url: str) -> None:
+    """The run is green, the outcome is `refused` with the reason, and the training counts."""
+    location.database = marketplace_url
+    engine = open_engine(marketplace_url)
+    with engine.begin() as connection:
+        freezes.freeze(connection, actor="ana", reason="release", at=datetime.now(UTC))
+    engine.dispose()
+    assert _retrain(location, **LENIENT).success
+    shown = _metadata(location, "promotion")
+    assert (shown["outcome"], shown["verdict"]) == ("refused", "pass")
+    assert "frozen by ana" in shown["reason"]
+    assert location.project().registry().champion() is None
+    assert [row.verdict for row in _trainings(marketplace_url)] == ["pass"]
+
+
+def test_the_gates_decision_leads_to_its_run_and_can_be_computed_again(location: Location, marketplace_url: str) -> None:
+    """The row holds the run and all that the verdict needs."""
+    location.database = marketplace_url
+    result = _retrain(location, **STRICT)
+    (row,) = _rows(marketplace_url, "SELECT * FROM litgo.decisions")
+    assert (row.action, row.actor, row.result, row.dagster_run_id) == ("gate", "candidate_evaluation", "fail", result.run_id)
+    again = judge(GateEvidence.model_validate(row.evidence))
+    assert (again.verdict, "; ".join(again.reasons)) == (row.result, row.reason)
+    assert row.evidence["candidate_bytes"] > 1000
+    assert row.evidence["candidate_scoring_ms"] > 0
 
 
 def test_a_candidate_that_does_not_improve_enough_stays_a_candidate(location: Location, marketplace_url: str) -> None:

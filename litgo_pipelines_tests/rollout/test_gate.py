@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litgo_pipelines.rollout.gate import AreaEvidence, GateEvidence, judge
+from litgo_pipelines.rollout.gate import MOST_BYTES, MOST_SCORING_MS, AreaEvidence, GateEvidence, judge
 
 
 def _evidence(**changes: Any) -> GateEvidence:
@@ -102,3 +102,38 @@ def test_the_verdict_can_be_replayed_from_its_evidence() -> None:
     assert first.verdict == "fail"
     again = judge(GateEvidence(**json.loads(json.dumps(first.evidence))))
     assert again == first
+
+
+UNFIT: dict[str, tuple[dict[str, Any], str]] = {
+    "golden scores differ": ({"golden": "version 4: raw score of golden row 5 differs"}, "golden row 5"),
+    "a text of over 20 MB": ({"candidate_bytes": MOST_BYTES + 100_000}, "20.1 MB: at most 20 MB"),
+    "slower than 20 ms": ({"candidate_scoring_ms": MOST_SCORING_MS + 0.1}, "20.1 ms to score 1,000 candidates: at most 20 ms"),
+}
+
+
+@pytest.mark.parametrize("what", UNFIT)
+def test_a_candidate_that_cannot_answer_fails_however_well_it_ranks(what: str) -> None:
+    """With much data and with none; the reason is told, and is all that is told."""
+    changes, told = UNFIT[what]
+    for data in ({}, {"held_out_cases": 0, "candidate_ndcg_5": None}):
+        result = judge(_evidence(**(changes | data)))
+        assert result.verdict == "fail"
+        (reason,) = result.reasons
+        assert told in reason
+        assert judge(GateEvidence(**json.loads(json.dumps(result.evidence)))) == result
+
+
+def test_all_that_makes_a_candidate_unfit_is_told_together() -> None:
+    """Nobody mends one thing to learn of the next."""
+    everything: dict[str, Any] = {}
+    for changes, _ in UNFIT.values():
+        everything |= changes
+    assert len(judge(_evidence(**everything)).reasons) == len(UNFIT)
+
+
+@pytest.mark.parametrize(("size", "milliseconds"), [(MOST_BYTES, MOST_SCORING_MS), (None, None)])
+def test_a_candidate_at_the_bounds_or_unmeasured_is_judged_by_its_ranking(size: int | None, milliseconds: float | None) -> None:
+    """The bounds may be reached; what was not looked at keeps from nothing."""
+    fit: dict[str, Any] = {"candidate_bytes": size, "candidate_scoring_ms": milliseconds}
+    assert judge(_evidence(**fit)).verdict == "pass"
+    assert judge(_evidence(**fit, candidate_ndcg_5=0.5)).verdict == "fail"

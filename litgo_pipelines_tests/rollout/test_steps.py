@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import lightgbm
 import numpy as np
@@ -25,20 +26,15 @@ from litgo_pipelines.marketplace.bulk import copy_rows
 from litgo_pipelines.marketplace.tables import FEATURE_COLUMNS, FEATURES
 from litgo_pipelines.ranking.ranker import HandWeights, LightGBMRanker, Ranker
 from litgo_pipelines.ranking.training_set import DatasetDamaged
-from litgo_pipelines.rollout.registry import Registry
-from litgo_pipelines.rollout.steps import (
-    CandidateRef,
-    EvaluationRef,
-    Metadata,
-    PromotionResult,
-    TrainingSetRef,
-    build_training_set,
-    evaluate_candidate,
-    promote_if_passed,
-    train_candidate,
-)
+from litgo_pipelines.rollout import decisions
+from litgo_pipelines.rollout.bundle import ACCEPTANCE_FILE, GOLDEN_FILE, GoldenScoresDiffer
+from litgo_pipelines.rollout.conduct import after_the_gate, note_gate
+from litgo_pipelines.rollout.gate import GateEvidence, judge
+from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, Metadata, PromotionResult, TrainingSetRef
+from litgo_pipelines.rollout.registry import MODEL, Registry
+from litgo_pipelines.rollout.steps import GATE_FILE, build_training_set, evaluate_candidate, train_candidate
 from litgo_pipelines.rollout.tracking import Tracking
-from litgo_pipelines.settings import PROJECT_FOLDER
+from litgo_pipelines.settings import PROJECT_FOLDER, load_settings
 
 LABELS = {"lost": 0, "declined": 1, "accepted": 2, "won": 3}
 NAMES = ("lost", "declined", "accepted", "won")
@@ -61,18 +57,20 @@ def write_history(engine: Engine, features: NDArray[np.floating[Any]], outcome: 
         copy_rows(connection, tables.match_history, columns, rows)
 
 
-def write_learnable_history(engine: Engine, cases: int = 280, size: int = 5, seed: int = 0) -> None:
-    """History whose outcomes follow what the hand weights hold in least regard."""
+def write_learnable_history(engine: Engine, cases: int = 280, size: int = 5, seed: int = 0, *, shuffled: bool = False) -> None:
+    """History whose outcomes follow what the hand weights hold in least regard; shuffled, they follow nothing."""
     generator = np.random.default_rng(seed)
     features = generator.random((cases * size, 8))
     worth = features[:, 7] + 0.6 * features[:, 6] + generator.normal(0, 0.1, len(features))
-    write_history(engine, features, np.digitize(worth, [0.5, 0.8, 1.1]), np.arange(len(features)) // size)
+    outcome = np.digitize(worth, [0.5, 0.8, 1.1])
+    write_history(engine, features, generator.permutation(outcome) if shuffled else outcome, np.arange(len(features)) // size)
 
 
 @dataclass
 class Rollout:
-    """The four steps with the settings of a test."""
+    """The three steps with the settings of a test, and what is done about their verdict."""
 
+    engine: Engine
     database_url: str
     tracking: Tracking
     registry: Registry
@@ -99,17 +97,17 @@ class Rollout:
         given: dict[str, Any] = {"tracking": self.tracking, "registry": self.registry, "min_improvement": 1.05, "min_held_out_cases": 50}
         return evaluate_candidate(candidate, **(given | changes))
 
-    def promote(self, evaluation: EvaluationRef) -> tuple[PromotionResult, Metadata]:
-        return promote_if_passed(evaluation, registry=self.registry)
+    def promote(self, evaluation: EvaluationRef) -> PromotionResult:
+        return after_the_gate(self.engine, self.registry, load_settings(), evaluation, clock=lambda: datetime.now(UTC))
 
     def all(self) -> PromotionResult:
-        return self.promote(self.evaluate(self.train(self.build()[0])[0])[0])[0]
+        return self.promote(self.evaluate(self.train(self.build()[0])[0])[0])
 
 
 @pytest.fixture
-def rollout(database_url: str, mlflow_uri: str, tmp_path: Path) -> Rollout:
+def rollout(engine: Engine, database_url: str, mlflow_uri: str, tmp_path: Path) -> Rollout:
     tracking = Tracking(mlflow_uri, (tmp_path / "artifacts").as_uri())
-    return Rollout(database_url, tracking, Registry(mlflow_uri), tmp_path / "datasets")
+    return Rollout(engine, database_url, tracking, Registry(mlflow_uri), tmp_path / "datasets")
 
 
 def outsiders_ndcg(rollout: Rollout, run_id: str, folder: Path) -> float:
@@ -146,8 +144,8 @@ def test_a_better_model_is_trained_judged_and_promoted(rollout: Rollout, engine:
     evaluation, shown = rollout.evaluate(candidate)
     assert (evaluation.verdict, evaluation.champion) == ("pass", None)
     assert float(shown["candidate_ndcg_at_5"]) > float(shown["hand_weights_ndcg_at_5"]) * 1.05
-    result, shown = rollout.promote(evaluation)
-    assert (result.outcome, shown["outcome"]) == ("promoted", "promoted")
+    result = rollout.promote(evaluation)
+    assert (result.outcome, result.verdict, result.version, result.previous) == ("promoted", "pass", "1", None)
     assert rollout.registry.champion() == candidate.version == "1"
     run = rollout.tracking.client.get_run(ref.run_id)
     assert run.info.status == "FINISHED"
@@ -180,7 +178,7 @@ def test_the_same_data_again_give_the_same_model_and_no_promotion(rollout: Rollo
     assert again.fingerprint == rollout.build()[0].fingerprint
     assert (evaluation.verdict, evaluation.champion) == ("fail", "1")
     assert shown["candidate_ndcg_at_5"] == shown["champion_ndcg_at_5"]
-    result, _ = rollout.promote(evaluation)
+    result = rollout.promote(evaluation)
     assert (result.outcome, rollout.registry.champion()) == ("not promoted", "1")
 
 
@@ -192,7 +190,7 @@ def test_an_alias_moved_since_the_verdict_supersedes_it(rollout: Rollout, engine
     assert evaluation.verdict == "pass"
     assert first.version is not None
     rollout.registry.promote(first.version, None)
-    result, _ = rollout.promote(evaluation)
+    result = rollout.promote(evaluation)
     assert (result.outcome, rollout.registry.champion()) == ("superseded", first.version)
 
 
@@ -206,7 +204,7 @@ def test_too_little_history_flows_through_as_a_verdict(rollout: Rollout, engine:
     assert "insufficient_data" in shown
     candidate, _ = rollout.train(ref)
     evaluation, _ = rollout.evaluate(candidate)
-    result, _ = rollout.promote(evaluation)
+    result = rollout.promote(evaluation)
     assert (candidate.version, evaluation.verdict, result.outcome) == (None, "insufficient data", "not promoted")
     assert rollout.registry.versions() == []
     assert rollout.tracking.client.get_run(ref.run_id).info.status == "FINISHED"
@@ -228,8 +226,101 @@ def test_few_held_out_cases_are_insufficient_however_good_the_model(rollout: Rol
     write_learnable_history(engine, cases=60)
     evaluation, _ = rollout.evaluate(rollout.train(rollout.build()[0])[0])
     assert evaluation.verdict == "insufficient data"
-    assert rollout.promote(evaluation)[0].outcome == "not promoted"
+    assert rollout.promote(evaluation).outcome == "not promoted"
     assert rollout.registry.versions()[0].tags["verdict"] == "insufficient data"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_candidate_trained_on_shuffled_labels_never_passes(rollout: Rollout, engine: Engine, seed: int) -> None:
+    """What follows nothing cannot be learned, and the gate is not taken in by chance."""
+    write_learnable_history(engine, seed=seed, shuffled=True)
+    evaluation, _ = rollout.evaluate(rollout.train(rollout.build()[0])[0], min_improvement=1.0)
+    assert (evaluation.verdict, evaluation.candidate.version) == ("fail", "1")
+    assert evaluation.reasons[0].startswith("NDCG@5"), "judged by its ranking"
+    assert rollout.promote(evaluation).outcome == "not promoted"
+    assert rollout.registry.champion() is None
+
+
+def stored(registry: Registry, version: str, name: str) -> Path:
+    """A file of a version where MLflow keeps it."""
+    folder = Path(unquote(urlsplit(registry.client.get_model_version_download_uri(MODEL, version)).path))
+    (file,) = folder.rglob(name)
+    return file
+
+
+def spoil(registry: Registry, version: str) -> None:
+    """Change one golden score of a version after it was registered."""
+    file = stored(registry, version, GOLDEN_FILE)
+    golden = json.loads(file.read_text())
+    golden["raw"][5] += 0.01
+    file.write_text(json.dumps(golden))
+
+
+@pytest.mark.parametrize("gone", [None, GOLDEN_FILE, ACCEPTANCE_FILE])
+def test_a_candidate_that_does_not_load_as_it_was_trained_fails_the_gate(rollout: Rollout, engine: Engine, gone: str | None) -> None:
+    """However good it is: a verdict with its reason, a finished run, and a decision that can be computed again."""
+    write_learnable_history(engine)
+    ref, _ = rollout.build()
+    candidate, _ = rollout.train(ref)
+    assert candidate.version is not None
+    if gone is None:
+        spoil(rollout.registry, candidate.version)
+    else:
+        stored(rollout.registry, candidate.version, gone).unlink()
+    evaluation, shown = rollout.evaluate(candidate)
+    assert (evaluation.verdict, shown["verdict"], shown["incumbent"]) == ("fail", "fail", "hand-weights")
+    (reason,) = evaluation.reasons
+    assert ("raw score of golden row 5 differs" if gone is None else f"carries no {gone}") in reason
+    assert rollout.promote(evaluation).outcome == "not promoted"
+    assert rollout.registry.champion() is None
+    run = rollout.tracking.client.get_run(ref.run_id)
+    assert (run.info.status, run.data.tags["verdict"]) == ("FINISHED", "fail")
+    assert rollout.registry.versions()[0].tags["verdict"] == "fail"
+    assert judge(GateEvidence.model_validate(evaluation.evidence)).reasons == evaluation.reasons
+
+
+def test_a_champion_that_does_not_load_as_it_was_trained_fails_the_run(rollout: Rollout, engine: Engine) -> None:
+    """Nothing can be told by comparison with it: that is a fault, and no verdict about the candidate."""
+    write_learnable_history(engine)
+    assert rollout.all().outcome == "promoted"
+    spoil(rollout.registry, "1")
+    # Another machine, that has not loaded it yet.
+    rollout.registry = Registry(rollout.registry.uri)
+    ref, _ = rollout.build()
+    candidate, _ = rollout.train(ref)
+    with pytest.raises(GoldenScoresDiffer, match="version 1"):
+        rollout.evaluate(candidate)
+    assert rollout.tracking.client.get_run(ref.run_id).info.status == "FAILED"
+
+
+def test_what_the_gate_judges_by_is_measured_and_the_decision_recorded(rollout: Rollout, engine: Engine, tmp_path: Path) -> None:
+    """Size and time of the candidate among it; the row of the history, like the file in MLflow, gives verdict and reasons again."""
+    write_learnable_history(engine)
+    ref, _ = rollout.build()
+    evaluation, shown = rollout.evaluate(rollout.train(ref)[0])
+    at = datetime.now(UTC)
+    note_gate(engine, evaluation, at=at, run_id="abc")
+    with engine.connect() as connection:
+        (decision,) = decisions.history(connection, 10)
+    assert (decision.action, decision.actor, decision.result) == ("gate", "candidate_evaluation", "pass")
+    assert (decision.from_version, decision.to_version, decision.dagster_run_id, decision.decided_at) == (None, "1", "abc", at)
+    evidence = GateEvidence.model_validate(decision.evidence)
+    text = stored(rollout.registry, "1", "model.lgb").read_bytes()
+    assert evidence.candidate_bytes == shown["candidate_bytes"] == pytest.approx(len(text), rel=0.01)
+    assert evidence.candidate_scoring_ms is not None
+    assert evidence.candidate_scoring_ms > 0
+    again = judge(evidence)
+    assert (again.verdict, "; ".join(again.reasons), again.evidence) == (decision.result, decision.reason, decision.evidence)
+    logged = rollout.tracking.resume(ref.run_id).download(GATE_FILE, tmp_path / "gate")
+    assert json.loads(logged.read_text()) == again.model_dump(mode="json")
+
+
+def test_without_a_candidate_the_gate_decided_nothing(rollout: Rollout, engine: Engine) -> None:
+    """Too little data leaves no row about a version that does not exist."""
+    evaluation, _ = rollout.evaluate(rollout.train(rollout.build()[0])[0])
+    note_gate(engine, evaluation, at=datetime.now(UTC))
+    with engine.connect() as connection:
+        assert decisions.history(connection, 10) == []
 
 
 def test_a_replay_that_spreads_load_worse_fails_the_candidate(rollout: Rollout, engine: Engine) -> None:
@@ -254,7 +345,7 @@ def test_hand_overs_survive_json(rollout: Rollout, engine: Engine) -> None:
     ref = TrainingSetRef.model_validate_json(rollout.build()[0].model_dump_json())
     candidate = CandidateRef.model_validate_json(rollout.train(ref)[0].model_dump_json())
     evaluation = EvaluationRef.model_validate_json(rollout.evaluate(candidate)[0].model_dump_json())
-    result = rollout.promote(evaluation)[0]
+    result = rollout.promote(evaluation)
     assert PromotionResult.model_validate_json(result.model_dump_json()) == result
     assert result.outcome == "promoted"
 

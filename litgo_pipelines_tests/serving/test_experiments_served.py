@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,18 +24,20 @@ from litgo_pipelines_tests.serving.conftest import AREA, register, serving, thro
 from litgo_pipelines_tests.serving.test_model_following import QUALIFICATION, SOFT_SKILL, Fragile, told
 
 if TYPE_CHECKING:
+    from litgo_pipelines.ranking.ranker import LightGBMRanker
     from litgo_pipelines.rollout.assignment import Mode, Variant
     from litgo_pipelines.rollout.experiments import Experiment
     from litgo_pipelines.settings import Settings
     from litgo_pipelines_tests.serving.conftest import Marketplace, Served, Wire
 
-FIRST, SECOND, SPOILT = "1", "2", "3"
-"""The champion looks at the qualification alone, the challenger at soft skills alone; the third does not load."""
+REVIEWS = 6
+FIRST, SECOND, SPOILT, FOURTH = "1", "2", "3", "4"
+"""The champion looks at the qualification alone, the challengers at soft skills or reviews alone; the third does not load."""
 
 
 @pytest.fixture(scope="module")
 def shelf(_mlflow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with three versions, the first of them champion."""
+    """A store with four versions, the first of them champion."""
     folder = tmp_path_factory.mktemp("served-shelf")
     file = folder / "mlflow.db"
     shutil.copyfile(_mlflow_file, file)
@@ -42,6 +45,7 @@ def shelf(_mlflow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     register(registry, folder / "first", favoured=QUALIFICATION)
     register(registry, folder / "second", favoured=SOFT_SKILL)
     register(registry, folder / "spoilt", favoured=SOFT_SKILL, spoilt=True)
+    register(registry, folder / "fourth", favoured=REVIEWS)
     registry.promote(FIRST, None)
     return file
 
@@ -63,10 +67,14 @@ class Trial:
             wait_until(lambda: told(found)["version"] == FIRST, 15, "the champion answers")
             yield found
 
-    def start(self, challenger: str = SECOND, *, mode: Mode = "ab", steps: tuple[float, ...] = (0.5,)) -> Experiment:
-        """Begin an experiment against the first version, as the step after the gate does."""
+    def start(
+        self, challenger: str = SECOND, *, mode: Mode = "ab", steps: tuple[float, ...] = (0.5,), after: Experiment | None = None
+    ) -> Experiment:
+        """Begin an experiment against the first version, as the step after the gate does; in the moment in which another ends."""
         given: dict[str, Any] = {"actor": "promotion", "at": datetime.now(UTC)}
         with self.marketplace.engine.begin() as connection:
+            if after is not None:
+                experiments.end(connection, after.id, verdict="stopped", conclusion="a test", **given)
             terms = experiments.Terms(mode, steps, 28.0, "keep")
             queued = experiments.queue(connection, challenger, FIRST, terms, reason="it passed", evidence={}, **given)
             return experiments.start(connection, queued, Ruling(verdict="start", reasons=["go"], evidence={}), FIRST, **given)
@@ -250,18 +258,21 @@ def test_an_experiment_that_ended_is_served_no_longer(trial: Trial) -> None:
         assert measured(served, "serving_experiment_share{") == []
 
 
-def test_an_experiment_that_follows_at_once_is_served_under_its_own_name(trial: Trial) -> None:
-    """Another experiment divides the clients anew and is counted by itself."""
+def test_an_experiment_that_follows_at_once_is_served_with_its_own_challenger(trial: Trial) -> None:
+    """It divides the clients anew and is counted by itself; where its challenger does not load, the one before is over all the same."""
     with trial.served() as served:
         before = trial.start()
         trial.follow(served, before)
-        trial.end(before)
-        after = trial.start()
+        after = trial.start(FOURTH, after=before)
         trial.follow(served, after)
-        ask(served, *clients(after, "treatment"))
+        assert ask(served, *clients(after, "treatment"))["model_version"] == FOURTH
         assert [row.experiment_id for row in trial.exposures()] == [after.id]
         (line,) = measured(served, "serving_experiment_share{")
-        assert str(after.id) in line
+        assert f'challenger="{FOURTH}",experiment="{after.id}"' in line
+        last = trial.start(SPOILT, after=after)
+        trial.follow(served, last, "GoldenScoresDiffer")
+        nobody_takes_part(trial, served, after)
+        assert measured(served, "serving_experiment_share{") == []
 
 
 def test_a_challenger_that_does_not_load_answers_nobody(trial: Trial) -> None:
@@ -344,6 +355,26 @@ def test_while_the_database_is_away_the_experiment_stays_as_it_was(trial: Trial,
         wire.mend()
         trial.follow(served, experiment)
         assert ask(served, client)["model_version"] == SECOND
+
+
+def test_until_the_challenger_is_loaded_it_is_said_that_nobody_takes_part(trial: Trial) -> None:
+    """A slow download is no fault, but no experiment either."""
+    fetched = threading.Event()
+
+    class Slow(Fragile):
+        def load(self, version: str) -> LightGBMRanker:
+            if version == SECOND:
+                fetched.wait(30)
+            return super().load(version)
+
+    source = Slow(trial.registry)
+    with trial.served(open_registry=lambda: source) as served:
+        experiment = trial.start()
+        trial.follow(served, experiment, "version 2 is not loaded yet")
+        nobody_takes_part(trial, served, experiment)
+        fetched.set()
+        trial.follow(served, experiment)
+        assert ask(served, *clients(experiment, "treatment"))["model_version"] == SECOND
 
 
 def test_a_challenger_is_fetched_once_the_registry_is_back(trial: Trial) -> None:

@@ -10,7 +10,7 @@ import typer
 from litgo_pipelines.cli.common import progress_bar
 
 if TYPE_CHECKING:
-from litgo_pipelines.rollout.sequential_calibration import Calibration
+    from litgo_pipelines.rollout.sequential_calibration import Calibration
 
 _SHARE = 0.1
 _LOOKS_OF_A_RAMP = 10
