@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def test_the_projects_jobs_are_known_by_name() -> None:
     """As schedules and people call them."""
-    assert job_names() == ["calculate_equity_metrics", "refit_equity_price", "retrain_ranker"]
+    assert job_names() == ["calculate_equity_metrics", "read_experiment", "refit_equity_price", "retrain_ranker", "watch_champion"]
 
 
 def test_a_job_that_is_not_there_is_refused_with_those_that_are(location: Location) -> None:
     """Before anything is opened."""
-    with pytest.raises(UnknownJob, match=r"calculate_equity_metrics, refit_equity_price, retrain_ranker"):
+    with pytest.raises(UnknownJob, match=r"calculate_equity_metrics, read_experiment, refit_equity_price, retrain_ranker, watch_champion"):
         run_job("calculate_everything", resources=location.resources())
 
 

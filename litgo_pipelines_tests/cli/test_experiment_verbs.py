@@ -1,0 +1,272 @@
+"""`litgo experiment start`, `status`, `stop` and `approve`: what they tell, what they write, what they refuse."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litgo_pipelines.cli import main
+from litgo_pipelines.rollout import decisions, experiments, freezes, states
+from litgo_pipelines.rollout.conduct import read_experiment
+from litgo_pipelines.rollout.experiments import Experiment
+from litgo_pipelines.settings import get_settings
+from litgo_pipelines_tests.rollout.conftest import House, _shelf_file, house, shelf_uri  # noqa: F401 (fixtures)
+from litgo_pipelines_tests.rollout.facts import Unit, no, write, yes
+from litgo_pipelines_tests.serving.conftest import register
+
+Verb = Callable[..., "Done"]
+NOWHERE = "postgresql+psycopg2://nobody@127.0.0.1:1/none"
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a call of the command left: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def verb(
+    database_url: str,
+    shelf_uri: str,  # noqa: F811 (a fixture)
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Verb]:
+    """Call `litgo experiment` on the test's marketplace and registry."""
+    services = {"DATABASE_URL": database_url, "DAGSTER_POSTGRES_URL": NOWHERE, "MLFLOW_TRACKING_URI": shelf_uri}
+    for name, value in {**services, "LITGO_HOME": str(tmp_path / "home"), "COLUMNS": "140", "LITGO_RAMP": "[50]"}.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+
+    def call(*arguments: str) -> Done:
+        with pytest.raises(SystemExit) as ended:
+            main(["experiment", *arguments])
+        out, err = capsys.readouterr()
+        return Done(int(ended.value.code or 0), out, err)
+
+    yield call
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def market(house: House) -> House:  # noqa: F811 (a fixture)
+    """A marketplace of today in which version 1 answers."""
+    house.clock.at = datetime.now(UTC) - 3 * DAY
+    house.promote("1", None)
+    return house
+
+
+def said(done: Done) -> str:
+    assert (done.code, done.err) == (0, "")
+    return done.out
+
+
+def refused(done: Done) -> str:
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    return done.err.removeprefix("litgo: ")
+
+
+def running(market: House) -> Experiment | None:
+    with market.engine.connect() as connection:
+        return experiments.running(connection)
+
+
+def freeze(market: House) -> None:
+    with market.engine.begin() as connection:
+        freezes.freeze(connection, actor="rui", reason="audit", at=market.clock())
+
+
+def traffic(market: House) -> None:
+    """Two weeks of a hundred clients a day, of whom four in ten accept and three in ten sign."""
+    now = datetime.now(UTC)
+    units = [
+        Unit(now - 9 * DAY - timedelta(minutes=n), offers=(yes() if n % 10 < 4 else no(),), signed=DAY if n % 10 < 3 else None)
+        for n in range(1400)
+    ]
+    write(market.engine, units)
+
+
+def test_a_person_starts_a_trial_and_is_told_what_to_expect(verb: Verb, market: House) -> None:
+    """Against the champion, on the ramp's share, in spite of a freeze and under the user's name; with lifts and days at today's traffic."""
+    traffic(market)
+    freeze(market)
+    told = said(verb("start", "2", "--reason", "let us see"))
+    assert "Running: version 2 against 1" in told
+    assert "ramp 50% of the clients" in told
+    assert "100.0 clients a day, 50% in treatment" in told
+    (accepted,) = [line.split() for line in told.splitlines() if line.startswith("accepted")]
+    assert (accepted[1], len(accepted), accepted[2][0]) == ("0.400", 6, "+")
+    (contract,) = [line.split() for line in told.splitlines() if line.startswith("contract")]
+    assert contract[1] == "0.300"
+    found = running(market)
+    assert found is not None
+    assert (found.challenger, found.champion, found.mode, found.actor, found.reason) == ("2", "1", "ab", getpass.getuser(), "let us see")
+
+
+def test_for_machines_a_start_is_json_alone(verb: Verb, market: House) -> None:
+    """The experiment, why it began, and what is expected, as far as anything is known."""
+    found = json.loads(said(verb("start", "2", "--reason", "r", "--by", "ana", "--mode", "interleaving", "--json")))
+    assert found["reasons"] == ["version 2 against 1"]
+    assert (found["experiment"]["status"], found["experiment"]["mode"], found["experiment"]["actor"]) == ("running", "interleaving", "ana")
+    assert found["experiment"]["started_at"].endswith("+00:00")
+    assert found["expected"] == {"daily_clients": 0.0, "share": 0.5, "max_days": 28.0, "metrics": []}
+
+
+def test_while_nothing_is_known_nothing_is_promised(verb: Verb, market: House) -> None:
+    """No traffic, no figures: said in words."""
+    told = said(verb("start", "2", "--reason", "r"))
+    assert "0.0 clients a day of late: too little is known" in told
+
+
+def test_while_one_runs_the_next_one_waits_in_line(verb: Verb, market: House) -> None:
+    """It says for which, and what waited before is replaced."""
+    said(verb("start", "2", "--reason", "r"))
+    first = running(market)
+    assert first is not None
+    assert f"experiment {first.id} runs: one at a time" in said(verb("start", "3", "--reason", "r"))
+    with market.engine.connect() as connection:
+        waits = experiments.waiting(connection)
+    assert waits is not None
+    assert waits.challenger == "3"
+
+
+def test_what_cannot_be_tried_is_refused_before_anything_is_written(verb: Verb, market: House, tmp_path: Path) -> None:
+    """Unknown, champion already, spoilt, blocked, or without a reason; who waits keeps its place."""
+    spoilt = register(market.registry, tmp_path / "spoilt", spoilt=True)
+    with market.engine.begin() as connection:
+        states.block(connection, "3", "stopped for harm", market.clock(), market.clock())
+    said(verb("start", "2", "--reason", "r"))
+    said(verb("start", "2", "--reason", "again"))
+    before = market.everything()
+    assert "litgo model list" in refused(verb("start", "99", "--reason", "r"))
+    assert "litgo model list" in refused(verb("start", "latest", "--reason", "r"))
+    assert "champion already" in refused(verb("start", "1", "--reason", "r"))
+    assert "blocked" in refused(verb("start", "3", "--reason", "r"))
+    assert refused(verb("start", spoilt, "--reason", "r"))
+    assert "a decision needs a reason" in refused(verb("start", "2", "--reason", " "))
+    assert "somebody who takes it" in refused(verb("start", "2", "--reason", "r", "--by", ""))
+    assert market.everything() == before
+
+
+def test_a_stop_ends_the_one_that_runs_and_then_the_one_in_line(verb: Verb, market: House) -> None:
+    """Without blocking anybody; the reason is the conclusion, and a third stop has nothing to do."""
+    said(verb("start", "2", "--reason", "r"))
+    said(verb("start", "3", "--reason", "r"))
+    assert "a decision needs a reason" in refused(verb("stop", "--reason", ""))
+    assert "Stopped: version 2 against 1" in said(verb("stop", "--reason", "wrong labels", "--by", "ana"))
+    assert "Stopped: version 3 against 1" in said(verb("stop", "--reason", "too"))
+    assert "nothing to stop" in refused(verb("stop", "--reason", "x"))
+    rows = market.rows("SELECT challenger, verdict, conclusion FROM litgo.experiments ORDER BY challenger")
+    assert [tuple(row) for row in rows] == [("2", "stopped", "wrong labels"), ("3", "stopped", "too")]
+    assert {"2", "3"}.isdisjoint(market.states())
+
+
+def clients(market: House, accepted: tuple[float, float]) -> None:
+    """Three hundred clients on each side of the experiment that runs, two days ago, of whom these shares see an offer accepted."""
+    found = running(market)
+    assert found is not None
+    at = datetime.now(UTC) - 2 * DAY
+    units = [
+        Unit(at, variant, (yes() if n < 300 * share else no(),), version=version)
+        for variant, version, share in (("control", "1", accepted[0]), ("treatment", "2", accepted[1]))
+        for n in range(300)
+    ]
+    write(market.engine, units, found.id)
+
+
+def test_a_winner_is_approved_by_name_and_promoted_with_the_next_reading(
+    verb: Verb, market: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing waits before; the reading that follows the approval moves the alias."""
+    monkeypatch.setenv("LITGO_PROMOTION", "approve")
+    get_settings.cache_clear()
+    assert "litgo experiment status" in refused(verb("approve", "--by", "ana", "--reason", "checked"))
+    said(verb("start", "2", "--reason", "r"))
+    assert "no experiment waits" in refused(verb("approve", "--by", "ana", "--reason", "checked"))
+    clients(market, (0.2, 0.8))
+
+    def read() -> Any:
+        return read_experiment(market.engine, market.registry, get_settings(), gini=None, clock=lambda: datetime.now(UTC))
+
+    read()
+    assert "it won and waits for approval" in said(verb("status"))
+    assert verb("approve", "--reason", "checked").code == 2
+    assert "somebody who takes it" in refused(verb("approve", "--by", " ", "--reason", "checked"))
+    assert market.registry.champion() == "1"
+    assert "ana approved version 2" in said(verb("approve", "--by", "ana", "--reason", "checked"))
+    read()
+    assert market.registry.champion() == "2"
+    with market.engine.connect() as connection:
+        newest = decisions.history(connection, 20)
+    assert [(one.actor, one.result) for one in newest if one.action == "approval"] == [("ana", "approved")]
+
+
+def test_without_any_experiment_status_says_how_to_begin_one(verb: Verb, market: House) -> None:
+    """For machines everything is null; neither is an error."""
+    assert "litgo experiment start VERSION" in said(verb("status"))
+    assert json.loads(said(verb("status", "--json"))) == {"experiment": None, "result": None, "waiting": None}
+
+
+def test_status_judges_as_of_now_and_changes_nothing(verb: Verb, market: House) -> None:
+    """Figures by side with their interval, the sample ratio, guardrails and the verdict; who waits; no row is written, nobody promoted."""
+    said(verb("start", "2", "--reason", "r"))
+    said(verb("start", "3", "--reason", "r"))
+    clients(market, (0.2, 0.8))
+    before = market.everything()
+    told = said(verb("status"))
+    assert "version 2 against 1, ab, running since" in told
+    assert "on 50% of the clients" in told
+    (accepted,) = [line.split() for line in told.splitlines() if line.startswith("accepted")]
+    assert accepted[1:7] == ["0.200", "0.800", "300", "/", "300", "+300.0%"]
+    assert "Treatment's share of the clients: 50.000%, 50.000% by design." in told
+    assert "guardrail Gini of the whole market: unknown" in told
+    assert "Verdict by now: promote." in told
+    assert "In line: version 3" in told
+    found = json.loads(said(verb("status", "--json")))
+    assert (found["experiment"]["challenger"], found["waiting"]["challenger"]) == ("2", "3")
+    assert (found["result"]["verdict"], found["result"]["evidence"]["strata"][0]["exposed"]) == ("promote", [300, 300])
+    assert market.everything() == before
+    assert market.registry.champion() == "1"
+    assert market.rows("SELECT FROM litgo.experiment_readouts") == []
+
+
+def test_an_experiment_that_ended_is_shown_as_it_stood_then(verb: Verb, market: House) -> None:
+    """What ripened afterwards is none of it."""
+    found = market.experiment("2", "1")
+    clients(market, (0.5, 0.5))
+    with market.engine.begin() as connection:
+        at = datetime.now(UTC) - 1.5 * DAY
+        experiments.end(connection, found.id, verdict="stopped", conclusion="enough", actor="ana", at=at)
+    shown = json.loads(said(verb("status", "--json")))
+    (stratum,) = shown["result"]["evidence"]["strata"]
+    assert (stratum["exposed"], stratum["metrics"]) == ([300, 300], {})
+    assert "stopped (enough)" in said(verb("status"))
+
+
+def test_one_that_only_waits_is_shown_as_waiting(verb: Verb, market: House) -> None:
+    """There is nothing to judge yet."""
+    with market.engine.begin() as connection:
+        terms = experiments.Terms("ab", (0.1,), 28.0, "keep")
+        experiments.queue(connection, "2", "1", terms, actor="gate", reason="passed", at=market.clock(), evidence={})
+    told = said(verb("status"))
+    assert "in line since" in told
+    assert "Verdict" not in told
+    assert told.count("version 2") == 1
+
+
+@pytest.mark.parametrize("name", ["start", "stop", "approve", "status"])
+def test_every_verb_teaches_by_example(verb: Verb, name: str) -> None:
+    """A verb's help holds a line that can be copied."""
+    assert f"litgo experiment {name}" in said(verb(name, "--help")).partition("Example:")[2]
