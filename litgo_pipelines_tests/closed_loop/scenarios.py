@@ -113,7 +113,7 @@ def a_person_moves_the_alias(world: World) -> Seen:
     """Amid an experiment a person moves the alias in MLflow: the service follows, and it is recorded, told, and flagged until explained."""
     seen = Seen()
     before = world.registry.champion()
-    chosen = register(world.registry, world.artifacts, {"g": 0.6, "s": 0.4}, (12.0, -4.2))
+    chosen = register(world.registry, world.artifacts, {"g": 0.6, "s": 0.4}, (14.0, -3.8))
     world.command("experiment", "start", chosen, "--by", PERSON, "--reason", "place and likeness alone")
     _wait_for_sides(world, chosen)
     amid = versions_of(world.come(20))
@@ -155,7 +155,7 @@ def a_vendor_is_away(world: World) -> Seen:
     world.tell("the vendor is away for an hour")
     during = []
     for _ in range(2):
-        during += world.come(40)
+        during += world.come(60)
         world.pass_time(timedelta(minutes=30))
     looked_at = datetime.now(UTC)
     seen.seconds["until the watch looked"] = world.until(lambda: world.ticks("champion_watch", looked_at), "the watch looks")
