@@ -27,6 +27,7 @@ from litgo_pipelines.rollout.experiment_rules import (
 from litgo_pipelines.rollout.experiments import Experiment, Terms
 from litgo_pipelines.rollout.handovers import PromotionResult
 from litgo_pipelines.rollout.quality import Quality, read_quality
+from litgo_pipelines.rollout.readings import winning_reading
 from litgo_pipelines.rollout.readout import ExperimentEvidence, ExperimentResult, judge_experiment
 from litgo_pipelines.rollout.watch import Reference, WatchResult, judge_watch
 
@@ -216,7 +217,9 @@ def start_waiting(
         waits = experiments.waiting(connection)
         if waits is None:
             return False, None
-        ruling = judge_start(_start_evidence(connection, registry, waits.challenger, found, at, by_itself=by_itself))
+        # What a person put in line does not wait for a freeze or a cool-down.
+        alone = by_itself and waits.actor in (PROMOTION, READOUT)
+        ruling = judge_start(_start_evidence(connection, registry, waits.challenger, found, at, by_itself=alone))
         started = experiments.start(connection, waits, ruling, found or HAND_WEIGHTS_VERSION, actor=actor, at=at, run_id=run_id)
     return started.status == "running", ruling
 
@@ -299,7 +302,7 @@ def _note_reading(engine: Engine, experiment: Experiment, result: ExperimentResu
                 reason="; ".join(result.reasons),
                 at=at,
                 result=result.verdict,
-                from_version=_registered(experiment.champion),
+                from_version=experiments.registered(experiment.champion),
                 to_version=experiment.challenger,
                 evidence=result.evidence,
                 run_id=run_id,
@@ -315,21 +318,27 @@ def _carry_out(
     clock: Clock,
     run_id: str | None,
 ) -> str:
-    approved = experiment.status == "approval" and experiment.approved_by is not None
     if result.verdict == "harm":
         return _stop_for_harm(engine, experiment, result, clock(), run_id)
-    if result.verdict == "promote" or approved:
+    if result.sample_ratio.alarm:
+        return _end_undecided(engine, experiment, result, clock(), run_id)
+    if experiment.status == "approval":
+        return _promote_approved(engine, registry, experiment, result, clock, run_id)
+    if result.verdict == "promote":
         return _promote_winner(engine, registry, settings, experiment, result, clock, run_id)
     if result.verdict == "inconclusive":
         return _end_undecided(engine, experiment, result, clock(), run_id)
-    if experiment.status == "approval":
-        return _AWAITED
     return _ramp(engine, settings, experiment, result, clock(), run_id)
 
 
 def _stop_for_harm(engine: Engine, experiment: Experiment, result: ExperimentResult, at: datetime, run_id: str | None) -> str:
     told = "; ".join(result.reasons)
     with engine.begin() as connection:
+        ended = experiments.end(
+            connection, experiment.id, verdict="harm", conclusion=told, actor=READOUT, at=at, evidence=_said(result), run_id=run_id
+        )
+        if not ended:
+            return "somebody ended it meanwhile"
         tell(
             connection,
             key=f"experiment {experiment.id} harm",
@@ -337,9 +346,6 @@ def _stop_for_harm(engine: Engine, experiment: Experiment, result: ExperimentRes
             body=f"{told}. The champion {experiment.champion} answers everybody again; nothing needs to be done.",
             at=at,
             details={"experiment": str(experiment.id), "challenger": experiment.challenger},
-        )
-        experiments.end(
-            connection, experiment.id, verdict="harm", conclusion=told, actor=READOUT, at=at, evidence=_said(result), run_id=run_id
         )
         # Harm is the candidate's own: nothing was wrong with who answers, so nobody else has to cool down.
         states.block(connection, experiment.challenger, f"stopped for harm: {told}", at, at)
@@ -360,15 +366,44 @@ def _promote_winner(
         return _on_to_ab(engine, settings, experiment, result, at, run_id)
     if settings.litgo_promotion == "approve" and experiment.approved_by is None:
         return _ask(engine, experiment, told, at)
-    actor = experiment.approved_by or READOUT
+    return _promote(engine, registry, experiment, _said(result), told, READOUT, clock, run_id)
+
+
+def _promote_approved(
+    engine: Engine, registry: Registry, experiment: Experiment, result: ExperimentResult, clock: Clock, run_id: str | None
+) -> str:
+    """Promote a winner once a person approved it: on the reading that it won by, unless a guardrail has broken since."""
+    if experiment.approved_by is None:
+        return _AWAITED
+    broken = [one.told for one in result.guardrails if one.state == "broken"]
+    if broken:
+        return f"approved, but held back: {'; '.join(broken)}"
+    with engine.connect() as connection:
+        won = winning_reading(connection, experiment.id)
+    if won is None:
+        return _AWAITED
+    said = {"judged": "experiment read", "verdict": won["verdict"], "evidence": won["evidence"]}
+    return _promote(engine, registry, experiment, said, "; ".join(won["reasons"]), experiment.approved_by, clock, run_id)
+
+
+def _promote(
+    engine: Engine,
+    registry: Registry,
+    experiment: Experiment,
+    said: dict[str, Any],
+    told: str,
+    actor: str,
+    clock: Clock,
+    run_id: str | None,
+) -> str:
     moved = transitions.promote(
         engine,
         registry,
         experiment.challenger,
-        _registered(experiment.champion),
+        experiments.registered(experiment.champion),
         actor=actor,
         reason=told,
-        evidence={"experiment_id": str(experiment.id), **_said(result)},
+        evidence={"experiment_id": str(experiment.id), **said},
         by_itself=experiment.approved_by is None,
         clock=clock,
         run_id=run_id,
@@ -386,9 +421,11 @@ def _on_to_ab(
     told = f"won the interleaving and goes on to the A/B test: {'; '.join(result.reasons)}"
     terms = Terms("ab", settings.ramp, settings.litgo_experiment_max_days, settings.litgo_experiment_at_the_end)
     with engine.begin() as connection:
-        experiments.end(
+        ended = experiments.end(
             connection, experiment.id, verdict="promote", conclusion=told, actor=READOUT, at=at, evidence=_said(result), run_id=run_id
         )
+        if not ended:
+            return "somebody ended it meanwhile"
         newer = experiments.waiting(connection)
         if newer is None:
             experiments.queue(
@@ -475,7 +512,8 @@ def look_at_quality(
     (state,) = watched
     assert state.watched_since is not None
     known = None if state.reference is None else Reference.model_validate(state.reference)
-    return state, read_quality(connection, state.version, state.watched_since, known, at, settings, with_features=with_features)
+    given = {"was_blocked": state.was_blocked, "with_features": with_features}
+    return state, read_quality(connection, state.version, state.watched_since, known, at, settings, **given)
 
 
 def watch_champion(engine: Engine, registry: Registry, settings: Settings, *, clock: Clock, run_id: str | None = None) -> Watched:
@@ -574,6 +612,7 @@ def _prove(
             least_hours=settings.litgo_proven_hours,
             decisions=quality.decisions,
             verdict=result.verdict,
+            reference_after_block=quality.evidence.reference is not None and quality.evidence.reference.after_block,
         )
     )
     if ruling.verdict != "proven":
@@ -599,7 +638,3 @@ def _prove(
 def _said(result: ExperimentResult) -> dict[str, Any]:
     """A verdict on an experiment as evidence of what was done about it."""
     return {"judged": "experiment read", "verdict": result.verdict, "evidence": result.evidence}
-
-
-def _registered(version: str) -> str | None:
-    return None if version == HAND_WEIGHTS_VERSION else version

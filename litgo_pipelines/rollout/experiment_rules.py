@@ -10,7 +10,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 LEAST_EXPOSED = 100
-"""Clients whom treatment must have reached at a step before the next one."""
+"""Clients whom treatment must have reached at a step before the next one, unless it has lasted `PATIENCE` times as long as it must."""
+PATIENCE = 2.0
+"""In a small marketplace a hundred clients of one in a hundred would take months; what a step is to show by then shows at the next one."""
 LEAST_WATCHED = 500
 """Decisions that the watch must have seen before a champion counts as proven."""
 
@@ -111,7 +113,7 @@ def judge_ramp(evidence: RampEvidence) -> Ruling:
         against.append(f"frozen by {evidence.frozen_by}")
     if evidence.hours < evidence.least_hours:
         against.append(f"{evidence.hours:.1f} of {evidence.least_hours:g} h at this step")
-    if evidence.exposed < LEAST_EXPOSED:
+    if evidence.exposed < LEAST_EXPOSED and evidence.hours < PATIENCE * evidence.least_hours:
         against.append(f"{evidence.exposed} of {LEAST_EXPOSED} clients in treatment at this step")
     if against:
         return _ruling("stay", against, evidence)
@@ -121,7 +123,15 @@ def judge_ramp(evidence: RampEvidence) -> Ruling:
 
 
 class ProvenEvidence(_Evidence):
-    """What decides whether a champion counts as proven by its watch."""
+    """What decides whether a champion counts as proven by its watch.
+
+    Attributes:
+        state: what is known of it.
+        hours, least_hours: watched, and to be watched.
+        decisions: watched.
+        verdict: of the watch.
+        reference_after_block: whether the watch compares it with decisions made after it had been blocked, which may be bad ones.
+    """
 
     version: str
     state: Literal["unproven", "proven", "blocked"]
@@ -129,6 +139,7 @@ class ProvenEvidence(_Evidence):
     least_hours: float
     decisions: int
     verdict: Literal["healthy", "degraded", "insufficient data"]
+    reference_after_block: bool = False
 
 
 def judge_proven(evidence: ProvenEvidence) -> Ruling:
@@ -138,6 +149,8 @@ def judge_proven(evidence: ProvenEvidence) -> Ruling:
         against.append(f"it is {evidence.state}")
     if evidence.verdict != "healthy":
         against.append(f"the watch says {evidence.verdict}")
+    if evidence.reference_after_block:
+        against.append("it was blocked, and is compared with what it has done since")
     if evidence.hours < evidence.least_hours:
         against.append(f"{evidence.hours:.1f} of {evidence.least_hours:g} h watched")
     if evidence.decisions < LEAST_WATCHED:

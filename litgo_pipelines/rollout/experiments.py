@@ -65,6 +65,10 @@ class NoExperiment(LitgoError):
     """Nothing runs, or nothing that could be approved."""
 
 
+class AlreadyOnTrial(LitgoError):
+    """The candidate is the one that the running experiment is about."""
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A candidate against what answered when it began; both pinned by number, the hand weights by name. See `tables.experiments`."""
@@ -176,17 +180,21 @@ def queue(
 
     Raises:
         NotSaid: actor or reason is empty.
+        AlreadyOnTrial: it is the one that runs; a second look at the same candidate right after would let chance decide.
     """
     from sqlalchemy import text
 
     take_turn(connection)
+    under_way = running(connection)
+    if under_way is not None and under_way.challenger == challenger:
+        raise AlreadyOnTrial(f"version {challenger} is on trial already: `litgo experiment status` shows how it stands")
     before = waiting(connection)
     if before is not None:
         end(
             connection,
             before.id,
             verdict="replaced",
-            conclusion=f"version {challenger} passed the gate after it",
+            conclusion=f"version {challenger} took its place in line",
             actor=actor,
             at=at,
             run_id=run_id,
@@ -214,7 +222,7 @@ def queue(
         reason=reason,
         at=at,
         result="waits",
-        from_version=_registered(champion),
+        from_version=registered(champion),
         to_version=challenger,
         evidence=dict(evidence),
         run_id=run_id,
@@ -243,7 +251,7 @@ def start(
             reason=f"{experiment.mode} on {100 * experiment.split.share:g}% of the clients: {'; '.join(ruling.reasons)}",
             at=at,
             result="start",
-            from_version=_registered(champion),
+            from_version=registered(champion),
             to_version=experiment.challenger,
             evidence=ruling.evidence,
             run_id=run_id,
@@ -267,7 +275,7 @@ def ramp(connection: Connection, experiment: Experiment, ruling: Ruling, *, acto
         reason="; ".join(ruling.reasons),
         at=at,
         result="ramp",
-        from_version=_registered(experiment.champion),
+        from_version=registered(experiment.champion),
         to_version=experiment.challenger,
         evidence=ruling.evidence,
         run_id=run_id,
@@ -302,7 +310,7 @@ def approve(connection: Connection, *, by: str, reason: str, at: datetime) -> Ex
         reason=reason,
         at=at,
         result="approved",
-        from_version=_registered(found.champion),
+        from_version=registered(found.champion),
         to_version=found.challenger,
     )
     connection.execute(text(_APPROVE), {"id": found.id, "by": by.strip()})
@@ -319,8 +327,8 @@ def end(
     at: datetime,
     evidence: Mapping[str, Any] | None = None,
     run_id: str | None = None,
-) -> None:
-    """End an experiment; one that ended already stays as it is.
+) -> bool:
+    """End an experiment; one that ended already stays as it is. Whether it had not.
 
     Args:
         evidence: of the reading that ended it, where one did.
@@ -330,7 +338,7 @@ def end(
     take_turn(connection)
     row = {"id": experiment_id, "verdict": verdict, "conclusion": conclusion, "at": at}
     if connection.execute(text(_END), row).rowcount != 1:
-        return
+        return False
     found = find(connection, experiment_id)
     decisions.record(
         connection,
@@ -339,14 +347,16 @@ def end(
         reason=conclusion,
         at=at,
         result=verdict,
-        from_version=_registered(found.champion),
+        from_version=registered(found.champion),
         to_version=found.challenger,
         evidence=dict(evidence or {}),
         run_id=run_id,
     )
+    return True
 
 
-def _registered(version: str) -> str | None:
+def registered(version: str) -> str | None:
+    """A version as the registry and `decisions` have it: None for the hand weights."""
     from litgo_pipelines.ranking.ranker import HAND_WEIGHTS_VERSION
 
     return None if version == HAND_WEIGHTS_VERSION else version

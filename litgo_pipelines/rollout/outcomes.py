@@ -97,10 +97,11 @@ SELECT count(*) FILTER (WHERE exposed_at <= :as_of - :accepted_within) + count(*
 FROM litgo.exposures WHERE experiment_id = :id
 """
 
+# Clients who come back are one unit of an experiment: over a day they would count again each day.
 _DAILY = """
-SELECT count(DISTINCT k.client_id)::float8 / 14
+SELECT count(DISTINCT k.client_id)::float8 / GREATEST(1, LEAST(28, EXTRACT(EPOCH FROM :as_of - min(r.started_at)) / 86400))
 FROM litgo.match_requests r JOIN litgo.cases k ON k.id = r.case_id
-WHERE r.status = 'ok' AND r.started_at > :as_of - interval '14 days' AND r.started_at <= :as_of
+WHERE r.status = 'ok' AND r.started_at > :as_of - interval '28 days' AND r.started_at <= :as_of
 """
 
 _BASE = """
@@ -186,15 +187,15 @@ def guardrails(connection: Connection, experiment: Experiment, as_of: datetime, 
     from sqlalchemy import text
 
     asked = _asked(experiment, as_of) | {"no_space": NO_SPACE}
-    sides = ("control", "treatment") if experiment.mode == "ab" else ("interleaved", "interleaved")
-    latency: list[float | None] = []
-    fallback: list[float | None] = []
-    for variant in sides:
+    # Interleaved, both models answer each request together: there is nothing to compare its latency with.
+    sides = (("control", 0), ("treatment", 1)) if experiment.mode == "ab" else (("interleaved", 1),)
+    latency: list[float | None] = [None, None]
+    fallback: list[float | None] = [None, None]
+    for variant, side in sides:
         count, slowest, without = connection.execute(text(_RAN), asked | {"variant": variant}).one()
-        enough = count >= _LEAST_REQUESTS
-        # What is too fast to be felt cannot become too slow by a factor.
-        latency.append(max(float(slowest), _SLOW_ENOUGH_MS) if enough and slowest is not None else None)
-        fallback.append(float(without) if enough and without is not None else None)
+        if count >= _LEAST_REQUESTS and slowest is not None and without is not None:
+            # What is too fast to be felt cannot become too slow by a factor.
+            latency[side], fallback[side] = max(float(slowest), _SLOW_ENOUGH_MS), float(without)
     return [
         Guardrail(name="latency p95 (ms)", control=latency[0], treatment=latency[1], most_ratio=MOST_SLOWER),
         Guardrail(name="answers in fallback", control=fallback[0], treatment=fallback[1], limit=MOST_FALLBACK),
@@ -203,10 +204,10 @@ def guardrails(connection: Connection, experiment: Experiment, as_of: datetime, 
 
 
 def daily_clients(connection: Connection, as_of: datetime) -> float:
-    """Clients with a request a day, mean of the last 14 days."""
+    """Distinct clients with a request in the last 28 days, or as long as there were any, by the day; 0 without any."""
     from sqlalchemy import text
 
-    return float(connection.execute(text(_DAILY), {"as_of": as_of}).scalar_one())
+    return float(connection.execute(text(_DAILY), {"as_of": as_of}).scalar_one() or 0.0)
 
 
 def base_rates(connection: Connection, as_of: datetime) -> tuple[float, float, float] | None:

@@ -19,6 +19,11 @@ SELECT read_at, figures FROM (
 WHERE readings - number < :most OR number % GREATEST(1, readings / :most) = 0
 ORDER BY read_at
 """
+_NEWEST = "SELECT read_at, figures FROM litgo.experiment_readouts WHERE experiment_id = :id ORDER BY read_at DESC LIMIT 1"
+_WON = """
+SELECT figures FROM litgo.experiment_readouts WHERE experiment_id = :id AND figures ->> 'verdict' = 'promote'
+ORDER BY read_at DESC LIMIT 1
+"""
 MOST_SHOWN: Final = 200
 _COLOURS = {"accepted": "#0072B2", "contract": "#D55E00", "preference": "#009E73"}
 _WIDEST = 2.0
@@ -38,6 +43,22 @@ def past_readings(connection: Connection, experiment_id: UUID) -> list[PastReadi
 
     rows = connection.execute(text(_PAST), {"id": experiment_id, "most": MOST_SHOWN})
     return [PastReading(*row) for row in rows]
+
+
+def newest_reading(connection: Connection, experiment_id: UUID) -> PastReading | None:
+    """The last look at an experiment; None where there was none."""
+    from sqlalchemy import text
+
+    row = connection.execute(text(_NEWEST), {"id": experiment_id}).one_or_none()
+    return None if row is None else PastReading(*row)
+
+
+def winning_reading(connection: Connection, experiment_id: UUID) -> dict[str, Any] | None:
+    """The newest look that said `promote`, as `readout.ExperimentResult` in JSON; None where none did."""
+    from sqlalchemy import text
+
+    found: dict[str, Any] | None = connection.execute(text(_WON), {"id": experiment_id}).scalar_one_or_none()
+    return found
 
 
 def interval_picture(past: list[PastReading]) -> bytes | None:

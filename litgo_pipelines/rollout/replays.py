@@ -15,7 +15,6 @@ from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
-from litgo_pipelines.rollout.conduct import READOUT
 from litgo_pipelines.rollout.decisions import ACTIONS, Action, Decision
 from litgo_pipelines.rollout.experiment_rules import (
     ProvenEvidence,
@@ -307,8 +306,8 @@ def _of_promotion(decision: Decision, found: list[Judgement]) -> Iterator[str]:
     evidence = found[0].rests_on
     yield from _versions(decision, evidence.found, evidence.version)
     yield from _overtaken(decision, found[0])
-    if found[0].word == "allowed" and evidence.by_itself:
-        yield from _spoken(found[1:], {"gate": "pass", "experiment": "promote"}[evidence.why] if evidence.why != "person" else "")
+    if found[0].word == "allowed" and evidence.why != "person":
+        yield from _spoken(found[1:], {"gate": "pass", "experiment": "promote"}[evidence.why])
 
 
 def _of_rollback(decision: Decision, found: list[Judgement]) -> Iterator[str]:
@@ -336,15 +335,15 @@ def _overtaken(decision: Decision, own: Judgement) -> Iterator[str]:
 
 def _spoken(upstream: list[Judgement], wanted: str) -> Iterator[str]:
     if not upstream:
-        yield f"it moved by itself, but the verdict behind it is not recorded (“{wanted}” is needed)"
+        yield f"it moved, but the verdict behind it is not recorded (“{wanted}” is needed)"
     elif upstream[0].word != wanted:
-        yield f"it moved by itself on the verdict {upstream[0].word}; “{wanted}” is needed"
+        yield f"it moved on the verdict {upstream[0].word}; “{wanted}” is needed"
 
 
 def _of_end(decision: Decision, found: list[Judgement]) -> Iterator[str]:
-    """A winner may have waited for a person, and the readout may say less when the approval is carried out."""
-    if found and decision.result == "promote" and found[0].word != "promote" and decision.actor == READOUT:
-        yield f"“promote” was recorded, and no person approved it; the verdict is {found[0].word}"
+    """Whoever won, won by a reading that says so, also where a person had to approve it."""
+    if found and decision.result == "promote" and found[0].word != "promote":
+        yield f"“promote” was recorded; the verdict is {found[0].word}"
 
 
 def _of_alias(decision: Decision, found: list[Judgement]) -> Iterator[str]:

@@ -33,6 +33,7 @@ class PromotionEvidence(_Frozen):
         by_itself: whether no person decided it.
         why: what speaks for the version.
         upstream: the verdict that spoke for it, with its own evidence.
+        trial: how the experiment that it won stands; None where it won none.
     """
 
     version: str
@@ -46,6 +47,7 @@ class PromotionEvidence(_Frozen):
     by_itself: bool
     why: Literal["gate", "experiment", "person"]
     upstream: dict[str, Any]
+    trial: Literal["running", "approval", "ended"] | None = None
 
 
 class PromotionResult(_Frozen):
@@ -65,7 +67,8 @@ class PromotionResult(_Frozen):
 def judge_promotion(evidence: PromotionEvidence) -> PromotionResult:
     """Allow what nothing stands against; a person may although models are frozen or cooling down, or the version is blocked.
 
-    - The alias stands elsewhere than where it was decided: superseded, whoever asks.
+    - The alias stands elsewhere than where it was decided: superseded, whoever asks. So it is where the experiment that spoke for the
+      version has ended otherwise meanwhile.
     - The version is champion already, or could not answer: refused, whoever asks.
     - Frozen, cooling down, or blocked: refused by itself; allowed as an override where a person asks.
     """
@@ -73,6 +76,8 @@ def judge_promotion(evidence: PromotionEvidence) -> PromotionResult:
     if evidence.found != evidence.expected:
         reason = f"it was decided against {_called(evidence.expected)}, but {_called(evidence.found)} answers"
         return _promotion("superseded", [reason], evidence)
+    if evidence.trial == "ended":
+        return _promotion("superseded", [f"the experiment of version {version} has ended meanwhile"], evidence)
     if evidence.found == version:
         return _promotion("refused", [f"version {version} is champion already"], evidence)
     if evidence.unusable is not None:

@@ -136,11 +136,13 @@ def promotion_steps(
         if finished is not None:
             return finished
         found = registry.champion()
-        result = _judged_promotion(engine, registry, version, expected, found, wish, clock())
+        unusable = _unusable(registry, version)
+        with engine.begin() as connection:
+            result = _judged_promotion(connection, version, expected, found, unusable, wish, clock())
+            if result.verdict == "allowed":
+                intent = _intend(connection, "promotion", found, version, wish, result, clock())
         if result.verdict != "allowed":
             return _not_moved(engine, "promotion", result.verdict, found, version, found, wish, result, clock())
-        with engine.begin() as connection:
-            intent = _intend(connection, "promotion", found, version, wish, result, clock())
         yield "intended"
         return (yield from _carry_out(engine, registry, intent, clock))
 
@@ -270,11 +272,12 @@ def _adopt(engine: Engine, registry: Registry, intent: Decision, clock: Clock) -
 
 def _adopt_promotion(engine: Engine, registry: Registry, intent: Decision, found: str | None, wish: _Wish, clock: Clock) -> Decision:
     assert intent.to_version is not None
-    result = _judged_promotion(engine, registry, intent.to_version, found, found, wish, clock())
-    if result.verdict == "allowed":
-        return _exhaust(_carry_out(engine, registry, intent, clock)).decision
+    unusable = _unusable(registry, intent.to_version)
     with engine.begin() as connection:
-        return _conclude(connection, intent, result.verdict, result, clock())
+        result = _judged_promotion(connection, intent.to_version, found, found, unusable, wish, clock())
+        if result.verdict != "allowed":
+            return _conclude(connection, intent, result.verdict, result, clock())
+    return _exhaust(_carry_out(engine, registry, intent, clock)).decision
 
 
 def _adopt_rollback(
@@ -312,25 +315,36 @@ def _finished(settled: list[Decision], action: Action, from_version: str | None,
 
 
 def _judged_promotion(
-    engine: Engine, registry: Registry, version: str, expected: str | None, found: str | None, wish: _Wish, at: datetime
+    connection: Connection, version: str, expected: str | None, found: str | None, unusable: str | None, wish: _Wish, at: datetime
 ) -> PromotionResult:
-    unusable = _unusable(registry, version)
-    with engine.connect() as connection:
-        return judge_promotion(
-            PromotionEvidence(
-                version=version,
-                expected=expected,
-                found=found,
-                unusable=unusable,
-                state=states.proof_of(connection, version),
-                frozen=_frozen(connection),
-                cooldown_until=states.cooldown_until(connection),
-                at=at,
-                by_itself=wish.by_itself,
-                why="experiment" if "experiment_id" in wish.upstream else "gate" if wish.by_itself else "person",
-                upstream=dict(wish.upstream),
-            )
+    """Judge in the transaction that writes the intent: until it ends nobody stops the experiment that speaks for the version."""
+    experiments.take_turn(connection)
+    return judge_promotion(
+        PromotionEvidence(
+            version=version,
+            expected=expected,
+            found=found,
+            unusable=unusable,
+            state=states.proof_of(connection, version),
+            frozen=_frozen(connection),
+            cooldown_until=states.cooldown_until(connection),
+            at=at,
+            by_itself=wish.by_itself,
+            why="experiment" if "experiment_id" in wish.upstream else "gate" if wish.by_itself else "person",
+            upstream=dict(wish.upstream),
+            trial=_trial(connection, wish),
         )
+    )
+
+
+def _trial(connection: Connection, wish: _Wish) -> Literal["running", "approval", "ended"] | None:
+    """How the experiment that speaks for the version stands; None where none does."""
+    if "experiment_id" not in wish.upstream:
+        return None
+    running = experiments.running(connection)
+    if running is None or str(running.id) != wish.upstream["experiment_id"]:
+        return "ended"
+    return "approval" if running.status == "approval" else "running"
 
 
 def _judged_rollback(
@@ -371,8 +385,13 @@ def _unusable(registry: Registry, version: str) -> str | None:
         return "the registry has no such version"
     try:
         registry.load(version)
+    except RegistryUnavailable as error:
+        # Where its files lie may be away, which says nothing about the version; or they are gone.
+        if getattr(error.__cause__, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return f"its files are gone: {error}"
     except Exception as error:
-        # Whatever keeps it from loading here would keep it from answering; the registry itself has just answered.
+        # Whatever keeps it from loading here would keep it from answering.
         return f"{type(error).__name__}: {error}"
     return None
 

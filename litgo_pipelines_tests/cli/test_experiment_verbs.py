@@ -105,7 +105,7 @@ def test_a_person_starts_a_trial_and_is_told_what_to_expect(verb: Verb, market: 
     told = said(verb("start", "2", "--reason", "let us see"))
     assert "Running: version 2 against 1" in told
     assert "ramp 50% of the clients" in told
-    assert "100.0 clients a day, 50% in treatment" in told
+    assert "clients a day of late; a hundred of them have shown" in told
     (accepted,) = [line.split() for line in told.splitlines() if line.startswith("accepted")]
     assert (accepted[1], len(accepted), accepted[2][0]) == ("0.400", 6, "+")
     (contract,) = [line.split() for line in told.splitlines() if line.startswith("contract")]
@@ -121,13 +121,14 @@ def test_for_machines_a_start_is_json_alone(verb: Verb, market: House) -> None:
     assert found["reasons"] == ["version 2 against 1"]
     assert (found["experiment"]["status"], found["experiment"]["mode"], found["experiment"]["actor"]) == ("running", "interleaving", "ana")
     assert found["experiment"]["started_at"].endswith("+00:00")
-    assert found["expected"] == {"daily_clients": 0.0, "share": 0.5, "max_days": 28.0, "metrics": []}
+    assert found["expected"] == {"daily_clients": 0.0, "share": 0.5, "max_days": 28.0, "metrics": [], "days_to_minimum": None}
 
 
 def test_while_nothing_is_known_nothing_is_promised(verb: Verb, market: House) -> None:
     """No traffic, no figures: said in words."""
     told = said(verb("start", "2", "--reason", "r"))
-    assert "0.0 clients a day of late: too little is known" in told
+    assert "0.0 clients a day of late; a hundred of them have shown what the candidate is like never." in told
+    assert "Too little is known" in told
 
 
 def test_while_one_runs_the_next_one_waits_in_line(verb: Verb, market: House) -> None:
@@ -148,15 +149,17 @@ def test_what_cannot_be_tried_is_refused_before_anything_is_written(verb: Verb, 
     with market.engine.begin() as connection:
         states.block(connection, "3", "stopped for harm", market.clock(), market.clock())
     said(verb("start", "2", "--reason", "r"))
-    said(verb("start", "2", "--reason", "again"))
+    waits = register(market.registry, tmp_path / "waits")
+    said(verb("start", waits, "--reason", "next"))
     before = market.everything()
+    assert "on trial already" in refused(verb("start", "2", "--reason", "again"))
     assert "litgo model list" in refused(verb("start", "99", "--reason", "r"))
     assert "litgo model list" in refused(verb("start", "latest", "--reason", "r"))
     assert "champion already" in refused(verb("start", "1", "--reason", "r"))
     assert "blocked" in refused(verb("start", "3", "--reason", "r"))
     assert refused(verb("start", spoilt, "--reason", "r"))
-    assert "a decision needs a reason" in refused(verb("start", "2", "--reason", " "))
-    assert "somebody who takes it" in refused(verb("start", "2", "--reason", "r", "--by", ""))
+    assert "a decision needs a reason" in refused(verb("start", waits, "--reason", " "))
+    assert "somebody who takes it" in refused(verb("start", waits, "--reason", "r", "--by", ""))
     assert market.everything() == before
 
 
@@ -166,11 +169,52 @@ def test_a_stop_ends_the_one_that_runs_and_then_the_one_in_line(verb: Verb, mark
     said(verb("start", "3", "--reason", "r"))
     assert "a decision needs a reason" in refused(verb("stop", "--reason", ""))
     assert "Stopped: version 2 against 1" in said(verb("stop", "--reason", "wrong labels", "--by", "ana"))
-    assert "Stopped: version 3 against 1" in said(verb("stop", "--reason", "too"))
+    assert "Taken out of the line: version 3 against 1" in said(verb("stop", "--reason", "too"))
     assert "nothing to stop" in refused(verb("stop", "--reason", "x"))
     rows = market.rows("SELECT challenger, verdict, conclusion FROM litgo.experiments ORDER BY challenger")
     assert [tuple(row) for row in rows] == [("2", "stopped", "wrong labels"), ("3", "stopped", "too")]
     assert {"2", "3"}.isdisjoint(market.states())
+
+
+def test_the_one_in_line_is_taken_out_while_another_goes_on(verb: Verb, market: House) -> None:
+    """With `--waiting` alone; where none waits it says so and stops nothing. Machines are told the experiment as it ended."""
+    said(verb("start", "2", "--reason", "r"))
+    assert "litgo experiment status" in refused(verb("stop", "--waiting", "--reason", "x"))
+    said(verb("start", "3", "--reason", "r"))
+    found = json.loads(said(verb("stop", "--waiting", "--reason", "wrong labels", "--by", "ana", "--json")))
+    assert (found["challenger"], found["status"], found["verdict"], found["conclusion"]) == ("3", "ended", "stopped", "wrong labels")
+    left = running(market)
+    assert left is not None
+    assert left.challenger == "2"
+    said(verb("start", "3", "--reason", "r"))
+    assert "Taken out of the line: version 3" in said(verb("stop", "--waiting", "--reason", "x"))
+
+
+@pytest.mark.parametrize(
+    ("results", "told"), [(["fail"], "fail"), (["pass", "insufficient data"], "insufficient data"), (["fail", "pass"], None)]
+)
+def test_what_the_gate_did_not_pass_is_started_and_that_is_said(verb: Verb, market: House, results: list[str], told: str | None) -> None:
+    """Its newest word counts, with its reasons and on stderr, so that JSON stays JSON; what it said of other versions does not."""
+    with market.engine.begin() as connection:
+        for result, version in [*((one, "2") for one in results), ("fail", "3")]:
+            decisions.record(
+                connection, "gate", actor="gate", reason=f"NDCG@5 .81 ({result})", at=market.clock(), result=result, to_version=version
+            )
+    done = verb("start", "2", "--reason", "all the same", "--json")
+    assert (done.code, json.loads(done.out)["experiment"]["status"]) == (0, "running")
+    if told is None:
+        assert done.err == ""
+    else:
+        assert done.err.startswith(f"The gate said {told} of version 2 (decision ")
+        assert done.err.endswith(f"): NDCG@5 .81 ({told}).\n")
+
+
+def test_small_steps_of_the_ramp_are_told_as_they_are(verb: Verb, market: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in two hundred is not nobody."""
+    monkeypatch.setenv("LITGO_RAMP", "[0.5, 10]")
+    get_settings.cache_clear()
+    assert "ramp 0.5%, 10% of the clients" in said(verb("start", "2", "--reason", "r"))
+    assert "on 0.5% of the clients" in said(verb("status"))
 
 
 def clients(market: House, accepted: tuple[float, float]) -> None:
@@ -206,11 +250,13 @@ def test_a_winner_is_approved_by_name_and_promoted_with_the_next_reading(
     assert "somebody who takes it" in refused(verb("approve", "--by", " ", "--reason", "checked"))
     assert market.registry.champion() == "1"
     assert "ana approved version 2" in said(verb("approve", "--by", "ana", "--reason", "checked"))
+    again = json.loads(said(verb("approve", "--by", "ana", "--reason", "checked", "--json")))
+    assert (again["challenger"], again["status"], again["approved_by"]) == ("2", "approval", "ana")
     read()
     assert market.registry.champion() == "2"
     with market.engine.connect() as connection:
         newest = decisions.history(connection, 20)
-    assert [(one.actor, one.result) for one in newest if one.action == "approval"] == [("ana", "approved")]
+    assert [(one.actor, one.result) for one in newest if one.action == "approval"] == [("ana", "approved")] * 2
 
 
 def test_without_any_experiment_status_says_how_to_begin_one(verb: Verb, market: House) -> None:
@@ -230,6 +276,7 @@ def test_status_judges_as_of_now_and_changes_nothing(verb: Verb, market: House) 
     assert "on 50% of the clients" in told
     (accepted,) = [line.split() for line in told.splitlines() if line.startswith("accepted")]
     assert accepted[1:7] == ["0.200", "0.800", "300", "/", "300", "+300.0%"]
+    assert accepted[-1] == "<.001"
     assert "Treatment's share of the clients: 50.000%, 50.000% by design." in told
     assert "guardrail Gini of the whole market: unknown" in told
     assert "Verdict by now: promote." in told

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from litgo_pipelines.cli import main
+from litgo_pipelines.cli.common import percent
 from litgo_pipelines.rollout import decisions, experiments, freezes
 from litgo_pipelines.rollout.reconcile import reconcile
 from litgo_pipelines.rollout.registry import MODEL
@@ -142,6 +143,60 @@ def test_the_list_tells_how_each_version_stands(model: Model, house: House) -> N
     told = said(model("list"))
     assert f"unexplained: {moved.id}" in told
     assert "frozen by rui" in told
+
+
+def test_a_champion_deleted_in_mlflow_is_said_to_answer_on(model: Model, house: House) -> None:  # noqa: F811
+    """Until another one is chosen, whether the deletion was recorded yet or not; a rollback says what to do instead."""
+    house.promote("1", None)
+    house.delete("1")
+    for _ in range(2):
+        told = " ".join(said(model("list")).split())
+        assert "Version 1, the champion, was deleted in MLflow: what has it loaded keeps answering with version 1" in told
+        assert "The hand weights answer" not in told
+        found = json.loads(said(model("list", "--json")))
+        assert (found["deleted_champion"], found["hand_weights_share"]) == ("1", 0.0)
+        assert "version 1 was deleted in MLflow" in refused(model("rollback", "--reason", "x"))
+        reconcile(house.engine, house.registry, clock=house.clock)
+    house.promote("2", None)
+    assert "deleted" not in said(model("list"))
+    house.move(None)
+    reconcile(house.engine, house.registry, clock=house.clock)
+    house.delete("2")
+    found = json.loads(said(model("list", "--json")))
+    assert (found["deleted_champion"], found["hand_weights_share"]) == (None, 1.0)
+    assert "The hand weights answer 100%" in said(model("list"))
+
+
+def test_for_machines_each_verb_answers_with_one_object(
+    model: Model,
+    house: House,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """What was decided, as `show --json` tells it, so that it can be replayed; the freeze; the file written."""
+    house.prove("1")
+    promoted = json.loads(said(model("promote", "2", "--reason", "agreed", "--by", "ana", "--json")))
+    assert promoted == json.loads(said(model("show", str(promoted["id"]), "--json")))
+    assert (promoted["action"], promoted["result"], promoted["to_version"]) == ("promotion", "done", "2")
+    withdrawn = json.loads(said(model("rollback", "--reason", "odd", "--json")))
+    assert (withdrawn["action"], withdrawn["from_version"], withdrawn["to_version"]) == ("rollback", "2", "1")
+    note = json.loads(said(model("annotate", str(withdrawn["id"]), "--reason", "seen", "--json")))
+    assert (note["action"], note["about"], note["reason"]) == ("annotation", withdrawn["id"], "seen")
+    frozen = json.loads(said(model("freeze", "--reason", "audit", "--by", "ana", "--json")))["frozen"]
+    assert (frozen["actor"], frozen["reason"]) == ("ana", "audit")
+    assert json.loads(said(model("unfreeze", "--reason", "over", "--json"))) == {"frozen": None, "lifted": frozen}
+    assert json.loads(said(model("unfreeze", "--reason", "over", "--json"))) == {"frozen": None, "lifted": None}
+    target = tmp_path / "modelo.html"
+    done = model("report", "1", "--output", str(target), "--json")
+    assert (done.code, json.loads(done.out)) == (0, {"path": str(target)})
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(0.0, "0%"), (0.005, "0.5%"), (0.01, "1%"), (0.07, "7%"), (0.1, "10%"), (0.995, "99.5%"), (1.0, "100%"), (12.3456, "1,235%")],
+)
+def test_a_share_is_told_with_as_many_digits_as_tell_it(share: float, told: str) -> None:
+    """A half per cent is not none, and what is whole has no decimals."""
+    assert percent(share) == told
 
 
 def test_a_change_made_in_mlflow_is_marked_until_somebody_explains_it(model: Model, house: House) -> None:  # noqa: F811

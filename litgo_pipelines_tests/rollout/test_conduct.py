@@ -325,6 +325,63 @@ def test_harm_while_an_approval_is_waited_for_stops_all_the_same(house: House, a
     assert house.alerts()[1:] == ["Version 2 does harm: its experiment was stopped"]
 
 
+def test_no_approval_outweighs_a_sample_ratio_that_is_off(house: House) -> None:
+    """Clients are lost on one side after the approval: the experiment ends without a verdict, and the champion stays."""
+    experiment = on_trial(house)
+    clients(house, (0.2, 0.8))
+    read(house, litgo_promotion="approve")
+    with house.engine.begin() as connection:
+        experiments.approve(connection, by="ana", reason="checked", at=house.clock())
+    clients(house, (0.2, 0.8), count=(5 * EACH, 1))
+    found = read(house, litgo_promotion="approve")
+    assert found.result is not None
+    assert found.result.sample_ratio.alarm
+    assert (house.registry.champion(), row(house, experiment).verdict) == ("1", "inconclusive")
+
+
+def test_an_approved_winner_is_promoted_on_the_reading_that_it_won_by(house: House) -> None:
+    """Its lead has melted since: the approval was of the figures that were shown, and they are the evidence."""
+    experiment = on_trial(house)
+    clients(house, (0.2, 0.8))
+    read(house, litgo_promotion="approve")
+    clients(house, (0.8, 0.2))
+    with house.engine.begin() as connection:
+        experiments.approve(connection, by="ana", reason="checked", at=house.clock())
+    found = read(house, litgo_promotion="approve")
+    assert found.result is not None
+    assert found.result.verdict == "go on"
+    assert (house.registry.champion(), row(house, experiment).verdict) == ("2", "promote")
+    assert made(house, "promotion")[-1].evidence["evidence"]["upstream"]["verdict"] == "promote"
+
+
+def test_a_broken_guardrail_holds_an_approved_winner_back(house: House) -> None:
+    """The market's Gini rose above its limit since: nobody is promoted until it holds again."""
+    experiment = on_trial(house)
+    clients(house, (0.2, 0.8))
+    read(house, litgo_promotion="approve")
+    with house.engine.begin() as connection:
+        experiments.approve(connection, by="ana", reason="checked", at=house.clock())
+    given = {"clock": house.clock}
+    found = read_experiment(house.engine, house.registry, said(litgo_promotion="approve"), gini=0.9, **given)
+    assert found.done[0].startswith("approved, but held back")
+    assert (house.registry.champion(), row(house, experiment).status) == ("1", "approval")
+    read(house, litgo_promotion="approve")
+    assert house.registry.champion() == "2"
+
+
+def test_what_a_person_put_in_line_does_not_wait_for_a_freeze(house: House) -> None:
+    """It begins when the one before it has ended; what the system put in line waits on."""
+    experiment = on_trial(house)
+    terms = experiments.Terms.of(said())
+    for actor, begins in ((conduct.PROMOTION, False), ("ana", True)):
+        with house.engine.begin() as connection:
+            experiments.queue(connection, "3", "1", terms, actor=actor, reason="r", at=house.clock(), evidence={"judged": "person"})
+            experiments.end(connection, experiment.id, verdict="stopped", conclusion="enough", actor="ana", at=house.clock())
+        freeze(house)
+        started, _ = start_waiting(house.engine, house.registry, actor=conduct.READOUT, at=house.clock())
+        assert started is begins
+
+
 def test_a_winner_that_is_doubted_again_goes_on_waiting(house: House) -> None:
     """Its lead may melt before anybody approves: it is neither ramped nor promoted then."""
     experiment = on_trial(house)
@@ -619,6 +676,35 @@ def test_hours_without_decisions_prove_nothing(house: House) -> None:
     house.clock.pass_by(hours=23)
     watch(house)
     assert house.states()["1"].state == "unproven"
+
+
+def test_a_blocked_version_is_not_proven_by_what_it_did_since(house: House) -> None:
+    """Promoted by hand without a reference from before, it is as good as its own bad decisions, however long."""
+    house.promote("1", None)
+    house.roll_back("1")
+    house.promote("1", None, by_itself=False, actor="ana")
+    for seed in range(2):
+        decide(house, around(0.3, 600, seed=seed))
+        house.clock.pass_by(hours=25)
+        found = watch(house)
+    assert found.result is not None
+    assert (found.result.verdict, house.states()["1"].state, made(house, "proven")) == ("healthy", "unproven", [])
+
+
+@pytest.mark.parametrize(("score", "state"), [(0.3, "blocked"), (0.6, "proven")])
+def test_a_blocked_version_that_comes_back_is_compared_with_what_it_was(house: House, score: float, state: str) -> None:
+    """Withdrawn again where it is no better than when it was withdrawn; proven where it is what it was at first."""
+    house.promote("1", None)
+    decide(house, around(0.6, 100))
+    watch(house)
+    decide(house, around(0.3, 150))
+    watch(house)
+    assert house.registry.champion() is None
+    house.promote("1", None, by_itself=False, actor="ana")
+    decide(house, around(score, 600, seed=1))
+    house.clock.pass_by(hours=25)
+    watch(house)
+    assert house.states()["1"].state == state
 
 
 def test_drift_is_told_once_a_day_and_withdraws_nothing(house: House) -> None:

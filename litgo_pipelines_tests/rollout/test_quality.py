@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from litgo_pipelines.ranking.text import NO_SPACE, SPACE
+from litgo_pipelines.rollout.experiments import Verdict
 from litgo_pipelines.rollout.quality import Quality, decisions_since, read_quality
 from litgo_pipelines.rollout.watch import Reference, judge_watch
 from litgo_pipelines.settings import load_settings
@@ -27,10 +28,17 @@ def decided(count: int, begin: int = 1, score: float = 0.5, *, offers: tuple[Off
     return [Unit(NOON + (begin + n) * MINUTE, offers=given, **changes) for n in range(count)]
 
 
-def look(engine: Engine, known: Reference | None = None, as_of: datetime = LATER, **changes: Any) -> Quality:
+def look(
+    engine: Engine,
+    known: Reference | None = None,
+    as_of: datetime = LATER,
+    since: datetime = NOON,
+    was_blocked: bool = False,
+    **changes: Any,
+) -> Quality:
     settings = load_settings(litgo_reference_decisions=LEAST, **changes)
     with engine.connect() as connection:
-        return read_quality(connection, "1", NOON, known, as_of, settings)
+        return read_quality(connection, "1", since, known, as_of, settings, was_blocked=was_blocked)
 
 
 def kept(engine: Engine) -> Reference:
@@ -72,10 +80,20 @@ def test_only_its_own_decisions_since_it_is_watched_count(engine: Engine) -> Non
         assert decisions_since(connection, "2", NOON, LATER) == 50
 
 
-def test_a_decision_is_scored_by_the_mean_of_whom_it_shows(engine: Engine) -> None:
-    """One decision, one score, however many lawyers it shows."""
-    write(engine, decided(LEAST, offers=(Offer(score=0.9), Offer(score=0.4), Offer(score=0.5))))
-    assert kept(engine).mean == pytest.approx(0.6)
+@pytest.mark.parametrize(("shown", "mean"), [((0.9,), 0.9), ((0.9, 0.5), 0.7), ((0.9, 0.4, 0.5), 0.6), ((0.9, 0.4, 0.5, 0.2, 0.1), 0.6)])
+def test_a_decision_is_scored_by_the_mean_of_the_first_three(engine: Engine, shown: tuple[float, ...], mean: float) -> None:
+    """One decision, one score; where fewer are shown, by those."""
+    write(engine, decided(LEAST, offers=tuple(Offer(score=one) for one in shown)))
+    assert kept(engine).mean == pytest.approx(mean)
+
+
+def test_how_many_are_asked_for_is_no_fall(engine: Engine) -> None:
+    """Longer lists reach further down; the champion's choice is as it was."""
+    best = tuple(Offer(score=0.8 - n / 10) for n in range(8))
+    write(engine, decided(LEAST, offers=best[:5]) + decided(300, begin=200, offers=best))
+    found = look(engine)
+    assert found.scores == pytest.approx(np.full(300, 0.7))
+    assert judge_watch(found.evidence).verdict == "healthy"
 
 
 def test_a_reference_that_was_kept_stays(engine: Engine) -> None:
@@ -106,12 +124,84 @@ def test_answers_in_fallback_never_count(engine: Engine) -> None:
 
 
 def test_another_space_is_no_fall(engine: Engine) -> None:
-    """Scores over vectors of another model are not compared, even when they have become the most."""
+    """Scores over vectors of another model are not compared, even when they have become the most, while the first one still occurs."""
     write(engine, decided(LEAST, score=0.6) + decided(20, begin=150, score=0.6) + decided(500, begin=300, score=0.05, space="another"))
+    write(engine, decided(1, begin=790, score=0.6))
     before = Reference(mean=0.6, sd=0.0, count=LEAST, space=SPACE)
-    found = look(engine, before)
-    assert found.scores == pytest.approx(np.full(20, 0.6))
+    found = look(engine, before, since=NOON + LEAST * MINUTE)
+    assert (found.fresh_reference, found.evidence.reference) == (None, before)
+    assert found.scores == pytest.approx(np.full(21, 0.6))
     assert judge_watch(found.evidence).verdict == "healthy"
+
+
+def test_where_the_space_has_gone_for_good_the_reference_is_made_anew(engine: Engine) -> None:
+    """Of the first decisions in the one that all newest ones are in; those in fallback are no other space."""
+    write(engine, decided(LEAST, score=0.6) + decided(30, begin=150, score=0.6))
+    before = kept(engine)
+    write(engine, decided(LEAST, begin=200, score=0.05, space=NO_SPACE) + decided(LEAST - 1, begin=300, score=0.3, space="another"))
+    assert look(engine, before).evidence.reference == before
+    write(engine, decided(1, begin=450, score=0.3, space="another") + decided(50, begin=500, score=0.3, space="another"))
+    found = look(engine, before)
+    assert found.fresh_reference == found.evidence.reference
+    assert found.fresh_reference is not None
+    assert (found.fresh_reference.space, found.fresh_reference.mean) == ("another", pytest.approx(0.3))
+    assert (found.fresh_reference.began, found.fresh_reference.ended) == (NOON + 300 * MINUTE, NOON + 450 * MINUTE)
+    assert found.scores == pytest.approx(np.full(50, 0.3))
+    again = look(engine, found.fresh_reference)
+    assert (again.fresh_reference, again.scores.size) == (None, 50)
+
+
+def test_who_comes_back_is_compared_with_the_first_watch(engine: Engine) -> None:
+    """From its first decision on, and not with what it was withdrawn for."""
+    write(engine, decided(LEAST, score=0.6) + decided(300, begin=200, score=0.3) + decided(40, begin=901, score=0.3))
+    back = NOON + 900 * MINUTE
+    before = kept(engine)
+    found = look(engine, before, since=back)
+    assert (found.fresh_reference, found.decisions, found.scores.size) == (None, 40, 40)
+    assert judge_watch(found.evidence).verdict == "degraded"
+    assert len(found.features[0]) == 2 * LEAST
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+def test_a_reference_says_whether_the_version_was_blocked_before(engine: Engine, blocked: bool) -> None:
+    """One made since may be of bad decisions; one from before stays what it was."""
+    write(engine, decided(LEAST))
+    made = look(engine, was_blocked=blocked).fresh_reference
+    assert made is not None
+    assert made.after_block is blocked
+    assert look(engine, made, was_blocked=True).evidence.reference == made
+
+
+def test_a_winner_is_guarded_from_its_first_decision_on(engine: Engine) -> None:
+    """What it decided in the experiment that it won is its beginning; of what follows, that since it is champion is judged."""
+    won(engine, ended=NOON)
+    write(engine, decided(LEAST, begin=-300, score=0.6) + decided(20, begin=-60, score=0.3) + decided(30, score=0.3))
+    found = look(engine)
+    assert found.fresh_reference is not None
+    assert (found.fresh_reference.mean, found.fresh_reference.began) == (pytest.approx(0.6), NOON - 300 * MINUTE)
+    assert (found.decisions, found.scores.size) == (30, 30)
+    assert judge_watch(found.evidence).verdict == "degraded"
+
+
+@pytest.mark.parametrize(("verdict", "ended"), [("promote", NOON - 61 * MINUTE), ("harm", NOON), ("stopped", NOON)])
+def test_an_experiment_that_made_nobody_champion_is_no_beginning(engine: Engine, verdict: Verdict, ended: datetime) -> None:
+    """One that was won long ago, or not at all."""
+    won(engine, ended=ended, verdict=verdict)
+    write(engine, decided(LEAST, begin=-300, score=0.6))
+    assert look(engine).fresh_reference is None
+
+
+def won(engine: Engine, ended: datetime, verdict: Verdict = "promote") -> None:
+    """An experiment of version 1, half a day long."""
+    from litgo_pipelines.rollout import experiments
+    from litgo_pipelines.rollout.experiment_rules import Ruling
+    from litgo_pipelines.rollout.experiments import Terms
+
+    given: dict[str, Any] = {"actor": "a", "at": ended - 12 * HOUR}
+    with engine.begin() as connection:
+        made = experiments.queue(connection, "1", "7", Terms("ab", (0.1,), 28.0, "keep"), reason="r", evidence={}, **given)
+        experiments.start(connection, made, Ruling(verdict="start", reasons=["go"], evidence={}), "7", **given)
+        experiments.end(connection, made.id, verdict=verdict, conclusion="c", actor="a", at=ended)
 
 
 def test_interleaved_lists_never_count(engine: Engine) -> None:
@@ -178,8 +268,8 @@ def test_a_reference_learns_of_answers_once_there_was_a_day_for_them(engine: Eng
 
 
 def test_what_says_nothing_about_the_match_is_no_answer(engine: Engine) -> None:
-    """A decline for lack of time, silence, expiry, a case that was closed before; nor an answer that is yet to come."""
-    silent = (no("capacity"), Offer(), Offer("expired"), Offer("closed"), Offer("interested", 200.0))
+    """A decline for lack of time, silence, expiry, a case that was closed before; nor an answer that came after a day."""
+    silent = (no("capacity"), Offer(), Offer("expired"), Offer("closed"), yes(24.1))
     found = answered(engine, *silent, no("other", score=0.25))
     assert found.evidence.answers == (pytest.approx((0.25, 0)),)
 
@@ -192,14 +282,57 @@ def test_late_answers_to_the_references_decisions_are_not_held_against_what_foll
     assert (len(accepted), sum(accepted)) == (60, 20)
 
 
+def slow_to_accept(accepted: int, of: int = 4) -> tuple[Offer, ...]:
+    """Offers at .5, of which so many are accepted after eight hours, and the others declined after two."""
+    return (*[Offer("declined", 2.0, "fee")] * (of - accepted), *[yes(8.0)] * accepted)
+
+
+def test_quick_declines_are_no_broken_promise(engine: Engine) -> None:
+    """Of the newest decisions only those who decline have answered: they are not looked at before the others had their day."""
+    write(engine, decided(LEAST + 200, offers=slow_to_accept(2)))
+    write(engine, decided(360, begin=48 * 60 - 361, offers=slow_to_accept(2)))
+    result = judge_watch(look(engine, as_of=NOON + 48 * HOUR).evidence)
+    assert result.verdict == "healthy"
+    assert any("accepted against promised: no alarm" in one for one in result.reasons)
+
+
+def test_broken_promises_are_found_a_day_later(engine: Engine) -> None:
+    """However slowly those answer who do accept."""
+    write(engine, decided(LEAST, offers=slow_to_accept(3)) + decided(300, begin=LEAST + 1, offers=slow_to_accept(1)))
+    last = NOON + (LEAST + 300) * MINUTE
+    verdicts = [judge_watch(look(engine, as_of=last + hours * HOUR).evidence).verdict for hours in (12, 24)]
+    assert verdicts == ["healthy", "degraded"]
+
+
+def test_answers_come_in_the_order_of_the_decisions(engine: Engine) -> None:
+    """Not in that of the answers: what is judged does not depend on when it is looked at."""
+    write(engine, decided(LEAST, offers=(yes(0.1), no())))
+    write(engine, [Unit(NOON + 500 * MINUTE, offers=(Offer("declined", 20.0, "fee", score=0.6), no(score=0.7)))])
+    write(engine, [Unit(NOON + 501 * MINUTE, offers=(no(score=0.4),))])
+    assert [promised for promised, _ in look(engine, as_of=LATER + 24 * HOUR).evidence.answers] == pytest.approx([0.6, 0.7, 0.4])
+
+
+def test_only_the_newest_decisions_are_read(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a champion answers, a look at it costs the same."""
+    monkeypatch.setattr("litgo_pipelines.rollout.quality.MOST_READ", 20)
+    write(
+        engine,
+        decided(LEAST, offers=(yes(), no())) + decided(60, begin=500, offers=(no(score=0.3),)) + decided(20, begin=600, offers=(no(),)),
+    )
+    found = look(engine, as_of=LATER + 24 * HOUR)
+    assert found.scores == pytest.approx(np.full(20, 0.5))
+    assert found.evidence.answers == (pytest.approx((0.5, 0)),) * 20
+    assert found.decisions == LEAST + 80
+
+
 def test_features_are_those_of_the_reference_and_of_the_newest_decisions(engine: Engine) -> None:
-    """One row a lawyer shown, unknown ones NaN; where they are not asked for there are none."""
-    write(engine, decided(LEAST, features=(0.1, *[None] * 7)) + decided(30, begin=500, features=(0.9,) * 8))
+    """One row a lawyer in the first three places, unknown ones NaN; where they are not asked for there are none."""
+    write(engine, decided(LEAST, features=(0.1, *[None] * 7)) + decided(30, begin=500, features=(0.9,) * 8, offers=(Offer(),) * 5))
     before, of_late = look(engine).features
-    assert (before.shape, of_late.shape) == ((2 * LEAST, 8), (60, 8))
+    assert (before.shape, of_late.shape) == ((2 * LEAST, 8), (90, 8))
     assert before[:, 0] == pytest.approx(np.full(2 * LEAST, 0.1))
     assert np.isnan(before[:, 1:]).all()
-    assert of_late == pytest.approx(np.full((60, 8), 0.9))
+    assert of_late == pytest.approx(np.full((90, 8), 0.9))
     with engine.connect() as connection:
         settings = load_settings(litgo_reference_decisions=LEAST)
         plain = read_quality(connection, "1", NOON, None, LATER, settings, with_features=False)

@@ -27,6 +27,7 @@ from litgo_pipelines.rollout.reconcile import reconcile
 from litgo_pipelines.rollout.replays import RULES, NotADecision, read_decision, recompute, replay
 from litgo_pipelines.rollout.watch import judge_watch, reference_of, watch_evidence
 from litgo_pipelines.settings import load_settings
+from litgo_pipelines_tests.rollout.facts import Unit, no, write, yes
 
 if TYPE_CHECKING:
     from litgo_pipelines_tests.rollout.conftest import House
@@ -46,6 +47,9 @@ GATE = GateEvidence(
     candidate_gini=0.2,
     champion_gini=0.25,
 )
+
+SIDES = (("control", ((yes(),), (no(),), (no(),))), ("treatment", ((yes(),), (yes(),), (no(),))))
+"""A challenger whose offers are accepted twice as often."""
 
 _REPLAY_ALL = """
 import sys
@@ -108,11 +112,13 @@ def decide_everything(house: House) -> None:
     expose(house, running, control=200, treatment=100)
     clock.pass_by(hours=1)
     conduct.read_experiment(engine, registry, settings(), gini=None, clock=clock)
+    write(engine, [Unit(clock(), side, offers=answers[n % 3], step=1) for side, answers in SIDES for n in range(210)], running.id)
+    clock.pass_by(days=2)
+    waits = settings(litgo_promotion="approve")
+    conduct.read_experiment(engine, registry, waits, gini=None, clock=clock)
     with engine.begin() as connection:
-        experiments.ask_approval(connection, running)
         experiments.approve(connection, by="ana", reason="looks good", at=clock())
-    clock.pass_by(days=1)
-    conduct.read_experiment(engine, registry, settings(), gini=None, clock=clock)
+    conduct.read_experiment(engine, registry, waits, gini=None, clock=clock)
     with engine.begin() as connection:
         watched = degraded()
         decisions.record(connection, "watch", actor="watch", reason="it fell", at=clock(), result="degraded", evidence=watched)
@@ -185,7 +191,7 @@ def test_an_altered_figure_is_noticed(house: House) -> None:
     altered = json.loads(json.dumps(decision.evidence))
     altered["evidence"]["upstream"]["evidence"]["candidate_ndcg_5"] = 0.81
     differences = replay(replace(decision, evidence=altered)).differences
-    assert any("moved by itself on the verdict fail" in one for one in differences)
+    assert any("moved on the verdict fail" in one for one in differences)
     frozen = json.loads(json.dumps(decision.evidence))
     frozen["evidence"]["frozen"] = "frozen by ana"
     assert any("refused" in one for one in replay(replace(decision, evidence=frozen)).differences)
@@ -216,12 +222,19 @@ def test_a_move_that_was_overtaken_needs_what_was_seen(house: House) -> None:
     assert any("stood before" in one for one in replay(replace(overtaken, evidence={**decision.evidence, "seen": None})).differences)
 
 
-def test_a_winner_is_promoted_without_a_verdict_only_after_approval(house: House) -> None:
-    """An experiment that ends with `promote` on another verdict is the same if a person approved it, and not if the readout did."""
+def test_nobody_is_promoted_on_another_verdict_whoever_approved_it(house: House) -> None:
+    """Promotion and end rest on the reading that was won; on one that says less neither comes out the same."""
     decide_everything(house)
-    ended = newest(house, "experiment ended")
+    ended, promoted = newest(house, "experiment ended"), newest(house, "promotion")
     assert (ended.result, ended.actor, replay(ended).same) == ("promote", "ana", True)
-    assert any("no person approved" in one for one in replay(replace(ended, actor=conduct.READOUT)).differences)
+    assert (promoted.result, promoted.actor, replay(promoted).same) == ("done", "ana", True)
+    with house.engine.connect() as connection:
+        less = next(
+            one for one in decisions.history(connection, 100) if (one.action, one.result) == ("experiment read", "insufficient data")
+        )
+    assert any("the verdict is" in one for one in replay(replace(ended, evidence={"evidence": less.evidence})).differences)
+    upstream = promoted.evidence["evidence"] | {"upstream": {"experiment_id": "x", "evidence": less.evidence}}
+    assert any("is needed" in one for one in replay(replace(promoted, evidence=promoted.evidence | {"evidence": upstream})).differences)
 
 
 @pytest.mark.parametrize("changed", [{"actor": " "}, {"reason": ""}])

@@ -56,6 +56,16 @@ def test_only_a_blocked_version_is_overridden(connection: Connection) -> None:
     assert states.cooldown_until(connection) == NOON + HOUR
 
 
+def test_that_a_version_was_blocked_is_not_forgotten(connection: Connection) -> None:
+    """Neither when a person lets it answer again nor when it is proven afterwards; who never was is not."""
+    states.block(connection, "1", "harm", NOON, NOON)
+    states.mark_proven(connection, "2", "won", NOON)
+    assert [states.states(connection)[one].was_blocked for one in "12"] == [True, False]
+    states.override(connection, "1", "ana", NOON + HOUR)
+    states.mark_proven(connection, "1", "healthy", NOON + HOUR)
+    assert states.states(connection)["1"].was_blocked
+
+
 def test_the_longest_cool_down_counts(connection: Connection) -> None:
     """Of several rollbacks the one that ends last; blocked once more, a version does not cool down sooner."""
     states.block(connection, "1", "harm", NOON, NOON + 5 * HOUR)
@@ -67,7 +77,7 @@ def test_the_longest_cool_down_counts(connection: Connection) -> None:
 
 
 def test_a_watch_that_goes_on_keeps_its_reference(connection: Connection) -> None:
-    """Started again for the version that is watched, nothing changes; for another one, and back, it begins anew."""
+    """Started again for the version that is watched, nothing changes; for another one, and back, the time begins anew."""
     states.start_watch(connection, "1", NOON)
     assert states.set_reference(connection, "1", {"mean": 0.5}) is True
     states.start_watch(connection, "1", NOON + HOUR)
@@ -77,7 +87,7 @@ def test_a_watch_that_goes_on_keeps_its_reference(connection: Connection) -> Non
     assert states.states(connection)["1"].watched_since is None
     states.start_watch(connection, "1", NOON + 2 * HOUR)
     found = states.states(connection)["1"]
-    assert (found.watched_since, found.reference) == (NOON + 2 * HOUR, None)
+    assert (found.watched_since, found.reference) == (NOON + 2 * HOUR, {"mean": 0.5})
 
 
 def test_the_hand_weights_are_not_watched(connection: Connection) -> None:

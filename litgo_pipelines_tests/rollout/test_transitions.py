@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from litgo_pipelines.rollout import decisions, freezes
+from litgo_pipelines.rollout import decisions, experiments, freezes
 from litgo_pipelines.rollout.decisions import NotSaid
 from litgo_pipelines.rollout.reconcile import reconcile
 from litgo_pipelines.rollout.registry import Registry, RegistryUnavailable
@@ -199,6 +199,19 @@ def test_who_wins_an_experiment_is_proven_and_ends_it(house: House) -> None:
     assert tuple(row) == ("ended", "promote")
 
 
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_a_winner_whose_experiment_was_stopped_is_not_promoted(house: House, by_itself: bool) -> None:
+    """A person stopped it after it was judged: superseded, whoever carries the verdict out, and it is not proven either."""
+    house.promote("1", None)
+    running = house.experiment("2", "1")
+    with house.engine.begin() as connection:
+        experiments.end(connection, running.id, verdict="stopped", conclusion="wrong labels", actor="ana", at=house.clock())
+    moved = house.promote("2", "1", evidence={"experiment_id": str(running.id), "verdict": "promote"}, by_itself=by_itself)
+    assert (moved.outcome, house.registry.champion()) == ("superseded", "1")
+    assert "has ended meanwhile" in moved.reason
+    assert "2" not in house.states()
+
+
 @pytest.mark.parametrize("how", ["promotion", "rollback"])
 def test_an_experiment_whose_champion_is_changed_ends_without_a_verdict(house: House, how: str) -> None:
     """Another promotion or a rollback under it stops it, and the conclusion says why."""
@@ -254,6 +267,22 @@ def test_a_rollback_passes_over_versions_that_cannot_answer(house: House, tmp_pa
     moved = house.roll_back("3")
     assert (moved.outcome, moved.version) == ("done", "1")
     assert any(reason.startswith(f"not to version {middle}") for reason in moved.decision.evidence["reasons"])
+
+
+def test_a_version_whose_files_are_away_is_not_passed_over(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store that holds them does not answer: nothing moves, and the hand weights do not answer in place of a proven version."""
+    house.prove("1")
+    house.promote("2", "1")
+
+    def away(version: str) -> None:
+        raise RegistryUnavailable(f"version {version}: the artifact store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.registry, "load", away)
+        with pytest.raises(RegistryUnavailable):
+            house.roll_back("2")
+    assert house.registry.champion() == "2"
+    assert house.roll_back("2").version == "1"
 
 
 def test_without_anything_proven_the_hand_weights_answer_loudly(house: House) -> None:

@@ -242,6 +242,9 @@ def test_a_reference_is_what_the_first_decisions_were() -> None:
         "accepted_ratio": pytest.approx(1.0),
         "promised": pytest.approx(1 / 3),
         "offers": 3,
+        "began": None,
+        "ended": None,
+        "after_block": False,
     }
 
 

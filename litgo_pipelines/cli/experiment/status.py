@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from litgo_pipelines.cli.common import Json, as_json, moment
+from litgo_pipelines.cli.common import Json, as_json, moment, percent
 
 if TYPE_CHECKING:
     from litgo_pipelines.rollout.experiments import Experiment
@@ -78,7 +78,7 @@ def _table(result: ExperimentResult) -> object:
             f"{one.units[0]:,} / {one.units[1]:,}",
             _share(one.lift),
             "-" if one.low is None and one.high is None else f"{_share(one.low)} to {_share(one.high)}",
-            _number(one.p_value),
+            _p_value(one.p_value),
         )
     return table
 
@@ -90,11 +90,15 @@ def _stands(found: Experiment) -> str:
         return f"in line since {moment(found.created_at)}"
     since = "" if found.started_at is None else f" since {moment(found.started_at)}"
     waits = "; it won and waits for approval (`litgo experiment approve`)" if found.status == "approval" else ""
-    return f"running{since} on {100 * found.split.share:g}% of the clients{waits}"
+    return f"running{since} on {percent(found.split.share)} of the clients{waits}"
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _p_value(value: float | None) -> str:
+    return "<.001" if value is not None and value < 0.001 else _number(value)
 
 
 def _share(value: float | None) -> str:
