@@ -89,6 +89,18 @@ def held_told(held: Freeze | None) -> str:
     return f"Models are frozen by {held.actor} since {moment(held.changed_at)}: {held.reason}. A person may still move them."
 
 
+def percent(share: float) -> str:
+    """A share of one in hundredths, with as many digits as tell it: 0.5%, 1%, 12.3%, 250%."""
+    hundredths = 100 * share
+    return f"{hundredths:,.0f}%" if abs(hundredths) >= 100 else f"{hundredths:.3g}%"
+
+
+def answer(json: bool, found: Any, *told: str) -> None:
+    """Print what a verb did on stdout: as JSON for machines, in words for people."""
+    for one in [as_json(found)] if json else told:
+        typer.echo(one)
+
+
 def as_json(found: Any) -> str:
     """As JSON; dataclasses are objects, moments ISO 8601 in UTC, ids text."""
     return json.dumps(_plain(found), ensure_ascii=False, indent=2, allow_nan=False)

@@ -40,6 +40,11 @@ _NEWEST = "SELECT version FROM litgo.alias_observations ORDER BY id DESC LIMIT 1
 
 _OBSERVE = "INSERT INTO litgo.alias_observations (version, actor, operation_id, observed_at) VALUES (:version, :actor, :operation_id, :at)"
 
+_DELETED = """
+SELECT d.from_version FROM litgo.decisions d JOIN litgo.alias_observations o ON o.operation_id = d.operation_id
+WHERE o.id = (SELECT max(id) FROM litgo.alias_observations) AND d.action = 'version deleted'
+"""
+
 _ANSWERED = "SELECT version FROM litgo.alias_observations WHERE version IS NOT NULL GROUP BY version ORDER BY max(id) DESC"
 
 
@@ -93,6 +98,22 @@ def answered(connection: Connection) -> list[str]:
     from sqlalchemy import text
 
     return list(connection.execute(text(_ANSWERED)).scalars())
+
+
+def deleted_champion(connection: Connection, registry: Registry) -> str | None:
+    """The version that was deleted while it was champion, where nobody chose another one since: what has it loaded answers with it.
+
+    To be asked where nobody is champion. A version that was deleted a moment ago is told too, though nobody recorded it yet.
+    """
+    from sqlalchemy import text
+
+    last = recorded(connection)
+    if last is None:
+        return None
+    if last.version is not None:
+        return None if registry.exists(last.version) else last.version
+    found: str | None = connection.execute(text(_DELETED)).scalar_one_or_none()
+    return found
 
 
 def observe(connection: Connection, version: str | None, *, actor: str, operation_id: UUID | None, at: datetime) -> None:

@@ -53,12 +53,15 @@ def read(location: Location, config: dict[str, Any] | None = None, **changes: An
 
 
 def watch(location: Location, **changes: Any) -> dict[str, Any]:
-    """The metadata of a look; its check says the same as the verdict, and warns only."""
+    """The metadata of a look; its check says the same as the verdict, warns only, and fails only where the champion is degraded."""
     given = {"litgo_reference_decisions": 100} | changes
     result = execute(location, WATCH_CHAMPION, **given)
     found = shown(location, result, "model_quality")
     (check,) = result.get_asset_check_evaluations()
-    assert (check.passed, check.severity) == (found["verdict"] == "healthy", dg.AssetCheckSeverity.WARN)
+    assert (check.passed, check.severity) == (found["verdict"] != "degraded", dg.AssetCheckSeverity.WARN)
+    assert check.metadata["verdict"].value == found["verdict"]
+    assert check.description is not None
+    assert check.description.startswith(f"{found['verdict']}: ")
     return found
 
 
@@ -224,8 +227,8 @@ def test_a_champion_with_few_decisions_has_no_verdict_yet(location: Location, de
 def test_a_healthy_champion_is_shown_with_figures_and_pictures(location: Location, decided: Decided) -> None:
     """Score against reference, and drift; with enough of both it counts as proven."""
     decided.cases(600, 0.6)
-    found = watch(location, litgo_proven_hours=5)
-    assert (found["verdict"], found["decisions"], found["reference_decisions"]) == ("healthy", 600, 100)
+    found = watch(location, litgo_proven_hours=5, litgo_reference_decisions=200)
+    assert (found["verdict"], found["decisions"], found["reference_decisions"]) == ("healthy", 600, 200)
     assert found["reference_mean"] == pytest.approx(0.6, abs=1e-3)
     assert (found["threshold"], found["window_hours"], found["fallback_in_window"]) == (0.85, 1.0, 0)
     assert found["match_score"].startswith("![Match score against its reference")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import typer
-
-from litgo_pipelines.cli.common import By, Reason, held_told, moment, name_of, transaction
+from litgo_pipelines.cli.common import By, Json, Reason, answer, held_told, moment, name_of, transaction
 
 
-def freeze(reason: Reason, by: By = None) -> None:
+def freeze(reason: Reason, by: By = None, json: Json = False) -> None:
     """Let nothing be promoted, rolled back, started or ramped by itself; a person still may.
 
     What stands goes on: the champion answers, a running experiment keeps its share. Watching goes on too, and harm is told.
@@ -20,10 +18,10 @@ def freeze(reason: Reason, by: By = None) -> None:
 
     with transaction() as connection:
         found = freezes.freeze(connection, actor=name_of(by), reason=reason, at=datetime.now(UTC))
-    typer.echo(held_told(found))
+    answer(json, {"frozen": found}, held_told(found))
 
 
-def unfreeze(reason: Reason, by: By = None) -> None:
+def unfreeze(reason: Reason, by: By = None, json: Json = False) -> None:
     """Let the system move models again.
 
     Example: `litgo model unfreeze --reason "audit is over"`
@@ -32,5 +30,5 @@ def unfreeze(reason: Reason, by: By = None) -> None:
 
     with transaction() as connection:
         lifted = freezes.unfreeze(connection, actor=name_of(by), reason=reason, at=datetime.now(UTC))
-    typer.echo("Models were not frozen." if lifted is None else f"Lifted: frozen by {lifted.actor} since {moment(lifted.changed_at)}.")
-    typer.echo(held_told(None))
+    before = "Models were not frozen." if lifted is None else f"Lifted: frozen by {lifted.actor} since {moment(lifted.changed_at)}."
+    answer(json, {"frozen": None, "lifted": lifted}, before, held_told(None))

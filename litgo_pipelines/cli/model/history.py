@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.common import By, Json, Reason, as_json, moment, name_of, transaction, version_name
+from litgo_pipelines.cli.common import By, Json, Reason, answer, as_json, moment, name_of, transaction, version_name
 
 if TYPE_CHECKING:
     from litgo_pipelines.rollout.decisions import Decision
@@ -60,7 +60,7 @@ def show(number: Number, json: Json = False) -> None:
     typer.echo(as_json(found) if json else "\n".join(_told(found, notes)))
 
 
-def annotate(number: Number, reason: Reason, by: By = None) -> None:
+def annotate(number: Number, reason: Reason, by: By = None, json: Json = False) -> None:
     """Add to a decision why it was taken, such as a change that somebody made in MLflow's own pages.
 
     Nothing recorded is changed: the note is a decision of its own that speaks of the other.
@@ -71,7 +71,7 @@ def annotate(number: Number, reason: Reason, by: By = None) -> None:
 
     with transaction() as connection:
         found = decisions.annotate(connection, number, actor=name_of(by), reason=reason, at=datetime.now(UTC))
-    typer.echo(f"Noted by {found.actor} as decision {found.id}, about decision {number}.")
+    answer(json, found, f"Noted by {found.actor} as decision {found.id}, about decision {number}.")
 
 
 def _print(found: Sequence[Decision], flagged: Collection[int]) -> None:

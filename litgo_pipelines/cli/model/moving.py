@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.common import By, Reason, name_of, registry_of
+from litgo_pipelines.cli.common import By, Json, Reason, answer, name_of, registry_of
 from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class NotMoved(LitgoError):
     """The champion stays; the message says why."""
 
 
-def promote(version: Version, reason: Reason, by: By = None) -> None:
+def promote(version: Version, reason: Reason, by: By = None, json: Json = False) -> None:
     """Let a version answer everybody. Serving follows within seconds; a running experiment ends.
 
     A person may promote what would not be promoted by itself: in spite of a freeze, of the cool-down after a rollback, or of a block.
@@ -44,10 +44,10 @@ def promote(version: Version, reason: Reason, by: By = None) -> None:
             marketplace.engine, registry, version, champion, actor=who, reason=reason, evidence={}, by_itself=False, clock=_clock
         )
         _require_done(moved)
-        _tell(moved, champion, before)
+        answer(json, moved.decision, *_told(moved, champion, before))
 
 
-def rollback(reason: Reason, by: By = None) -> None:
+def rollback(reason: Reason, by: By = None, json: Json = False) -> None:
     """Withdraw the champion: the last proven version answers again, or the hand weights where none is left.
 
     The withdrawn version is blocked, and nothing is promoted by itself until the cool-down is over (LITGO_COOLDOWN_HOURS). To let
@@ -63,7 +63,7 @@ def rollback(reason: Reason, by: By = None) -> None:
         registry = registry_of(marketplace)
         champion = registry.champion()
         if champion is None:
-            raise NotMoved("no version is champion: the hand weights answer, and there is nothing to roll back")
+            raise NotMoved(_nobody(marketplace.engine, registry))
         before = _running(marketplace.engine)
         moved = transitions.roll_back(
             marketplace.engine,
@@ -77,7 +77,7 @@ def rollback(reason: Reason, by: By = None) -> None:
             clock=_clock,
         )
         _require_done(moved)
-        _tell(moved, champion, before)
+        answer(json, moved.decision, *_told(moved, champion, before))
 
 
 def _require_usable(registry: Registry, version: str) -> str | None:
@@ -110,14 +110,26 @@ def _running(engine: Engine) -> Experiment | None:
         return experiments.running(connection)
 
 
-def _tell(moved: Moved, before: str | None, experiment: Experiment | None) -> None:
-    typer.echo(f"{_named(moved.version)} answers, after {_named(before).lower()}: decision {moved.decision.id} of {moved.decision.actor}.")
+def _nobody(engine: Engine, registry: Registry) -> str:
+    """Why there is nothing to roll back where no version is champion."""
+    from litgo_pipelines.rollout.following import deleted_champion
+
+    with engine.connect() as connection:
+        deleted = deleted_champion(connection, registry)
+    if deleted is None:
+        return "no version is champion: the hand weights answer, and there is nothing to roll back"
+    return f"version {deleted} was deleted in MLflow and answers wherever it is loaded: let another one answer with `litgo model promote`"
+
+
+def _told(moved: Moved, before: str | None, experiment: Experiment | None) -> list[str]:
+    lines = [f"{_named(moved.version)} answers, after {_named(before).lower()}: decision {moved.decision.id} of {moved.decision.actor}."]
     if moved.decision.evidence.get("override"):
-        typer.echo(f"Done in spite of this: {'; '.join(moved.decision.evidence['reasons'])}")
+        lines.append(f"Done in spite of this: {'; '.join(moved.decision.evidence['reasons'])}")
     elif moved.decision.action == "rollback":
-        typer.echo("; ".join(moved.decision.evidence["reasons"]))
+        lines.append("; ".join(moved.decision.evidence["reasons"]))
     if experiment is not None:
-        typer.echo(f"The experiment of version {experiment.challenger} against {experiment.champion} has ended with it.")
+        lines.append(f"The experiment of version {experiment.challenger} against {experiment.champion} has ended with it.")
+    return lines
 
 
 def _named(version: str | None) -> str:

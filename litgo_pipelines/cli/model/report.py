@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from litgo_pipelines.cli.common import registry_of
+from litgo_pipelines.cli.common import Json, answer, registry_of
 from litgo_pipelines.settings import LitgoError
 
 Output = Annotated[
@@ -22,6 +22,7 @@ def report(
     version: Annotated[str, typer.Argument(metavar="VERSION", help="Number of a version, as `litgo model list` shows it.")],
     output: Output = None,
     force: Force = False,
+    json: Json = False,
 ) -> None:
     """Write the auditor's report about a version: data, training, gate, experiment, decisions, people, state, and how to check it.
 
@@ -36,7 +37,7 @@ def report(
         target.write_text(page, encoding="utf-8")
     except OSError as error:
         raise LitgoError(f"the report cannot be written to {target}: {error.strerror}") from None
-    typer.echo(f"Written to {target}.")
+    answer(json, {"path": str(target.absolute())}, f"Written to {target}.")
 
 
 def _require_place(target: Path, *, force: bool) -> None:

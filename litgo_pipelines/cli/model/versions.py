@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from litgo_pipelines.cli.common import Json, as_json, held_told, moment, registry_of
+from litgo_pipelines.cli.common import Json, as_json, held_told, moment, percent, registry_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -44,7 +44,8 @@ class Row:
 def list_versions(json: Json = False) -> None:
     """List the versions of the ranker, newest first: what the gate said, whether each is proven, and how many clients it answers.
 
-    Where no version is champion the hand weights answer. A version is `unproven` until the watch has found it healthy long enough, and
+    Where no version is champion the hand weights answer; but one that was deleted in MLflow while it was champion goes on answering
+    wherever it is loaded. A version is `unproven` until the watch has found it healthy long enough, and
     `blocked` once it was withdrawn for harm.
 
     Example: `litgo model list --json`
@@ -53,6 +54,7 @@ def list_versions(json: Json = False) -> None:
     from litgo_pipelines.ranking.ranker import HAND_WEIGHTS_VERSION
     from litgo_pipelines.rollout import experiments
     from litgo_pipelines.rollout.audit import shares
+    from litgo_pipelines.rollout.following import deleted_champion
     from litgo_pipelines.rollout.freezes import frozen
     from litgo_pipelines.rollout.registry import CHAMPION
 
@@ -61,13 +63,15 @@ def list_versions(json: Json = False) -> None:
         known = registry.versions()
         champion = next((one.version for one in known if CHAMPION in one.aliases), None)
         with marketplace.snapshot() as connection:
-            answered = shares(champion, experiments.running(connection))
+            deleted = deleted_champion(connection, registry) if champion is None else None
+            answered = shares(champion or deleted, experiments.running(connection))
             held = frozen(connection)
             rows = _rows(connection, registry, known, answered)
+    hand_weights = answered.get(HAND_WEIGHTS_VERSION, 0.0)
     if json:
-        typer.echo(as_json({"versions": rows, "hand_weights_share": answered.get(HAND_WEIGHTS_VERSION, 0.0), "frozen": held}))
+        typer.echo(as_json({"versions": rows, "hand_weights_share": hand_weights, "deleted_champion": deleted, "frozen": held}))
     else:
-        _print(rows, answered.get(HAND_WEIGHTS_VERSION, 0.0), held, datetime.now(UTC))
+        _print(rows, hand_weights, deleted, held, datetime.now(UTC))
 
 
 def _rows(connection: Connection, registry: Registry, known: Sequence[Version], answered: dict[str, float]) -> list[Row]:
@@ -123,13 +127,13 @@ def _ndcg(registry: Registry, known: Sequence[Version]) -> dict[str, float]:
             page = registry.client.search_runs([experiment.experiment_id], max_results=1000, page_token=page.token)
 
 
-def _print(rows: Sequence[Row], hand_weights: float, held: Freeze | None, now: datetime) -> None:
+def _print(rows: Sequence[Row], hand_weights: float, deleted: str | None, held: Freeze | None, now: datetime) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-    if not rows:
+    if not rows and deleted is None:
         console.print("No version is registered yet: the hand weights answer. `litgo run retrain_ranker` trains one.")
         return
     table = Table(box=None, pad_edge=False)
@@ -144,12 +148,20 @@ def _print(rows: Sequence[Row], hand_weights: float, held: Freeze | None, now: d
             Text(one.state, style={"proven": "green", "blocked": "red"}.get(one.state, "")),
             one.gate or "-",
             "-" if one.ndcg_at_5 is None else f"{one.ndcg_at_5:.4f}",
-            f"{one.share:.0%}" if one.share else "-",
+            percent(one.share) if one.share else "-",
             Text(f"unexplained: {', '.join(str(flag) for flag in one.unexplained)}" if one.unexplained else "", style="yellow"),
         )
-    console.print(table)
+    if rows:
+        console.print(table)
+    if deleted is not None:
+        console.print(
+            f"Version {deleted}, the champion, was deleted in MLflow: what has it loaded keeps answering with version {deleted}, "
+            "and what starts without it answers by the hand weights. `litgo model promote VERSION --reason TEXT` lets another one answer.",
+            style="yellow",
+            markup=False,
+        )
     if hand_weights:
-        console.print(f"The hand weights answer {hand_weights:.0%} of the clients.")
+        console.print(f"The hand weights answer {percent(hand_weights)} of the clients.")
     if any(one.unexplained for one in rows):
         console.print("Say why with `litgo model annotate NUMBER --reason TEXT`.", style="yellow", markup=False)
     cools = max((one.cooldown_until for one in rows if one.cooldown_until is not None), default=now)

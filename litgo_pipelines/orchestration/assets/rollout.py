@@ -56,7 +56,9 @@ def experiment_readout(context: dg.AssetExecutionContext, config: Approval, proj
 
 
 _HEALTHY = dg.AssetCheckSpec(
-    "champion_is_healthy", asset="model_quality", description="The champion does as well as in its own first decisions."
+    "champion_is_healthy",
+    asset="model_quality",
+    description="The champion does as well as in its own first decisions. Only a degraded one fails; insufficient data pass, and say so.",
 )
 
 
@@ -75,15 +77,18 @@ def model_quality(context: dg.AssetExecutionContext, project: Project) -> dg.Mat
         found = watch_champion(engine, project.registry(), project.settings, clock=lambda: datetime.now(UTC), run_id=context.run.run_id)
     for done in found.done:
         context.log.info(done)
-    verdict = None if found.result is None else found.result.verdict
+    verdict = "insufficient data" if found.result is None else found.result.verdict
+    reasons = ["nothing is watched"] if found.result is None else found.result.reasons
     structlog.get_logger(__name__).info(
         "champion watched", run_id=context.run.run_id, model_version=found.version, verdict=verdict, done=found.done
     )
     check = dg.AssetCheckResult(
         check_name=_HEALTHY.name,
-        passed=verdict == "healthy",
+        # Neither pass nor fail, but Dagster knows no third: a champion is not degraded because it is young.
+        passed=verdict != "degraded",
         severity=dg.AssetCheckSeverity.WARN,
-        description="nothing is watched" if found.result is None else f"{verdict}: {'; '.join(found.result.reasons)}",
+        description=f"{verdict}: {'; '.join(reasons)}",
+        metadata={"verdict": verdict},
     )
     return dg.MaterializeResult(metadata=quality_metadata(found, project.settings), check_results=[check])
 

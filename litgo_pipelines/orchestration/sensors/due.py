@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 AGAIN = timedelta(minutes=10)
-"""What is due at once is asked for again after this long, if the run did not bring it about: it failed, or it may not."""
+"""What is due is asked for again after this long, if the run did not bring it about: it failed, or it may not."""
+LONGEST = timedelta(days=1)
+"""Each time in vain the pause doubles, up to this."""
+_MOST_DOUBLINGS = 8
 
 
 class Asked(BaseModel):
@@ -18,7 +21,9 @@ class Asked(BaseModel):
 
     Attributes:
         about: what the run was for, such as an experiment or a version.
+        reason: what was due, in words that stay while it stays due.
         seen: how much there was to read then.
+        repeats: how often the same had been asked for in vain before.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,6 +33,7 @@ class Asked(BaseModel):
     seen: int = 0
     at: datetime | None = None
     count: int = 0
+    repeats: int = 0
 
     @classmethod
     def parsed(cls, cursor: str | None) -> Self:
@@ -45,9 +51,26 @@ class Asked(BaseModel):
         """How long ago that was; for ever, where nothing was asked for."""
         return timedelta.max if self.at is None else now - self.at
 
-    def again(self, about: str, reason: str, seen: int, now: datetime) -> Self:
+    def pause(self, about: str, reason: str) -> timedelta:
+        """How long after the last time the same may be asked for; none where it is not the same."""
+        if (self.about, self.reason) != (about, reason):
+            return timedelta()
+        return min(AGAIN * (1 << min(self.repeats, _MOST_DOUBLINGS)), LONGEST)
+
+    def told(self, about: str, reason: str) -> str:
+        """Why the same is not asked for yet: how often it was, and when it will be."""
+        assert self.at is not None
+        often = f"{self.repeats + 1} times" if self.repeats else "once"
+        return f"{reason}: asked for {often}, again at {(self.at + self.pause(about, reason)).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+    def fulfilled(self) -> Self:
+        """The cursor where what was asked for came about: to ask for more of it is no repetition."""
+        return self.model_copy(update={"reason": ""})
+
+    def again(self, about: str, reason: str, now: datetime, seen: int = 0) -> Self:
         """The cursor after asking once more."""
-        return type(self)(about=about, reason=reason, seen=seen, at=now, count=self.count + 1)
+        repeats = self.repeats + 1 if (self.about, self.reason) == (about, reason) else 0
+        return type(self)(about=about, reason=reason, seen=seen, at=now, count=self.count + 1, repeats=repeats)
 
 
 def under_way(instance: dg.DagsterInstance, job: str) -> bool:
@@ -62,7 +85,7 @@ def under_way(instance: dg.DagsterInstance, job: str) -> bool:
     return bool(instance.get_run_ids(filters=dg.RunsFilter(job_name=job, statuses=unfinished), limit=1))
 
 
-def asked_for(cursor: Asked, job: str, at: datetime) -> dg.SensorResult:
-    """One run, with a key of its own."""
-    request = dg.RunRequest(run_key=f"{job}-{at:%Y%m%dT%H%M%S}-{cursor.count}", tags={"litgo/reason": cursor.reason})
+def asked_for(cursor: Asked, told: str, job: str, at: datetime) -> dg.SensorResult:
+    """One run, with a key of its own; what was told is its tag `litgo/reason`."""
+    request = dg.RunRequest(run_key=f"{job}-{at:%Y%m%dT%H%M%S}-{cursor.count}", tags={"litgo/reason": told})
     return dg.SensorResult(run_requests=[request], cursor=cursor.model_dump_json())

@@ -8,16 +8,26 @@ import dagster as dg
 
 from litgo_pipelines.orchestration.jobs import WATCH_CHAMPION, watch_champion
 from litgo_pipelines.orchestration.resources import Project
-from litgo_pipelines.orchestration.sensors.due import AGAIN, Asked, asked_for, under_way
+from litgo_pipelines.orchestration.sensors.due import Asked, asked_for, under_way
+
+_DECISIONS = "new decisions"
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What the sensor sees: the version that is watched (None: none), its decisions so far, and the watch's verdict."""
+    """What the sensor sees.
+
+    Attributes:
+        version: that is watched; None: none is.
+        decisions: of it so far.
+        verdict: of the watch.
+        held: why it may not be rolled back by itself; None: nothing stands against it.
+    """
 
     version: str | None
     decisions: int = 0
     verdict: Literal["healthy", "degraded", "insufficient data"] = "insufficient data"
+    held: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,32 +40,37 @@ class Plan:
 
 
 def plan(cursor: Asked, observed: Observed, now: datetime, window: timedelta) -> Plan:
-    """At once when degraded, and again after ten minutes if it still is; every window else, if there are new decisions."""
+    """At once when degraded, and again ever more rarely while it still is; every window else, if there are new decisions."""
     if observed.version is None:
         return Plan(False, cursor, "nothing is watched: no version is champion")
-    known = cursor.about == observed.version
     if observed.verdict == "degraded":
-        if known and cursor.reason == "degraded" and cursor.since(now) < AGAIN:
-            return Plan(False, cursor, f"version {observed.version} is degraded: asked for a moment ago")
-        return Plan(True, cursor.again(observed.version, "degraded", observed.decisions, now), "degraded")
+        # Once nothing holds it any more the reason is another one, which is asked for at once.
+        degraded = "degraded" if observed.held is None else f"degraded, but {observed.held}"
+        if cursor.since(now) < cursor.pause(observed.version, degraded):
+            return Plan(False, cursor, f"version {observed.version} is {cursor.told(observed.version, degraded)}")
+        return Plan(True, cursor.again(observed.version, degraded, now, observed.decisions), degraded)
+    known = cursor.about == observed.version
     new = observed.decisions - (cursor.seen if known else 0)
     if new <= 0:
         return Plan(False, cursor, f"version {observed.version} has decided nothing new")
     if known and cursor.since(now) < window:
         return Plan(False, cursor, f"version {observed.version}: {observed.verdict}, {new} new decisions; looked at every {window}")
-    return Plan(True, cursor.again(observed.version, f"{new} new decisions", observed.decisions, now), f"{new} new decisions")
+    return Plan(True, cursor.again(observed.version, _DECISIONS, now, observed.decisions), f"{new} {_DECISIONS}")
 
 
 def _observe(project: Project, now: datetime) -> Observed:
+    from litgo_pipelines.rollout import freezes
     from litgo_pipelines.rollout.conduct import look_at_quality
     from litgo_pipelines.rollout.watch import judge_watch
 
     with project.connection() as connection:
         found = look_at_quality(connection, project.settings, now, with_features=False)
+        frozen = freezes.frozen(connection)
     if found is None:
         return Observed(None)
     state, quality = found
-    return Observed(state.version, quality.decisions, judge_watch(quality.evidence).verdict)
+    held = None if frozen is None else f"frozen by {frozen.actor}"
+    return Observed(state.version, quality.decisions, judge_watch(quality.evidence).verdict, held)
 
 
 @dg.sensor(job=watch_champion, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -67,4 +82,4 @@ def champion_watch(context: dg.SensorEvaluationContext, project: Project) -> dg.
     found = plan(cursor, _observe(project, now), now, timedelta(hours=project.settings.degradation_window))
     if not found.start:
         return dg.SensorResult(skip_reason=found.reason, cursor=found.cursor.model_dump_json())
-    return asked_for(found.cursor, WATCH_CHAMPION, now)
+    return asked_for(found.cursor, found.reason, WATCH_CHAMPION, now)
