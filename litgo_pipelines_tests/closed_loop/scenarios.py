@@ -35,7 +35,7 @@ SELECT avg(m.score)::float8 FROM litgo.match_requests r JOIN litgo.case_matches 
 WHERE r.model_version = :version AND r.status = 'ok' AND (r.embedding_space = :none) = :away AND r.id = ANY(:ids)
 GROUP BY r.id, r.started_at ORDER BY r.started_at
 """
-_PLACES = "SELECT id, lat, lng FROM litgo.lawyers WHERE lat IS NOT NULL"
+_LOST = "SELECT id, lat, lng, tempo_resposta_h FROM litgo.lawyers"
 
 
 @dataclass
@@ -113,8 +113,8 @@ def a_person_moves_the_alias(world: World) -> Seen:
     """Amid an experiment a person moves the alias in MLflow: the service follows, and it is recorded, told, and flagged until explained."""
     seen = Seen()
     before = world.registry.champion()
-    chosen = register(world.registry, world.artifacts, {"g": 0.6, "s": 0.4}, (14.0, -3.8))
-    world.command("experiment", "start", chosen, "--by", PERSON, "--reason", "place and likeness alone")
+    chosen = register(world.registry, world.artifacts, {"g": 0.3, "s": 0.4, "u": 0.3}, (14.0, -6.0))
+    world.command("experiment", "start", chosen, "--by", PERSON, "--reason", "place, likeness and promptness alone")
     _wait_for_sides(world, chosen)
     amid = versions_of(world.come(20))
     world.tell("a person loses patience and moves the alias")
@@ -155,7 +155,7 @@ def a_vendor_is_away(world: World) -> Seen:
     world.tell("the vendor is away for an hour")
     during = []
     for _ in range(2):
-        during += world.come(60)
+        during += world.come(80)
         world.pass_time(timedelta(minutes=30))
     looked_at = datetime.now(UTC)
     seen.seconds["until the watch looked"] = world.until(lambda: world.ticks("champion_watch", looked_at), "the watch looks")
@@ -185,20 +185,20 @@ def a_vendor_is_away(world: World) -> Seen:
 
 
 def a_degraded_champion_is_rolled_back(world: World) -> Seen:
-    """Amid an experiment an import loses the places of all lawyers: the champion is withdrawn, and a proven version answers again."""
+    """Amid an experiment an import loses what the champion looks at: it is withdrawn, and a proven version answers again."""
     seen = Seen()
     champion = world.registry.champion()
     assert champion is not None
     tried = register(world.registry, world.artifacts, {"g": 1.0}, (6.0, -3.0))
     world.command("experiment", "start", tried, "--by", PERSON, "--reason", "place alone")
     _wait_for_sides(world, tried)
-    world.tell("an import loses everybody's place")
-    places = [row._asdict() for row in world.rows(_PLACES)]
-    _lose_places(world)
+    world.tell("an import loses everybody's place and answer time")
+    lost = [row._asdict() for row in world.rows(_LOST)]
+    _break_profiles(world)
     known = world.service.get("/readyz").json()["lawyers"]
     world.until(lambda: world.service.get("/readyz").json()["lawyers"] == known + 1, "the service reads the lawyers anew")
     asked_at = datetime.now(UTC)
-    visits = world.come(140)
+    visits = world.come(200)
     evidence_at = datetime.now(UTC)
     world.until(lambda: not world.champion_is(champion), "the champion is withdrawn")
     seen.seconds["evidence to rollback"] = (datetime.now(UTC) - evidence_at).total_seconds()
@@ -209,8 +209,8 @@ def a_degraded_champion_is_rolled_back(world: World) -> Seen:
     decision = _moves(world)[-1]
     asking = next(tick for tick in world.ticks("champion_watch", asked_at) if tick.run_ids)
     seen.seconds["tick to rollback"] = decision["decided_at"].timestamp() - asking.timestamp
-    for place in places:
-        world.write("UPDATE litgo.lawyers SET lat = :lat, lng = :lng WHERE id = :id", **place)
+    for row in lost:
+        world.write("UPDATE litgo.lawyers SET lat = :lat, lng = :lng, tempo_resposta_h = :tempo_resposta_h WHERE id = :id", **row)
     seen.facts |= {
         "champion": champion,
         "back to": back,
@@ -294,8 +294,8 @@ def _highest(reference: Any, scores: Any, world: World) -> float:
     return float(score_statistics(scores, found, world.settings.quality_threshold).max())
 
 
-def _lose_places(world: World) -> None:
-    """Everybody's place is gone, and a lawyer joins, at which the service reads all of them anew."""
+def _break_profiles(world: World) -> None:
+    """Everybody's place and answer time are gone, and a lawyer joins, at which the service reads all of them anew."""
     from litgo_pipelines.marketplace import tables
     from litgo_pipelines.simulation.world import make_lawyers
 
@@ -303,7 +303,7 @@ def _lose_places(world: World) -> None:
     joining = make_lawyers(SEED + 1, 1, now - timedelta(days=1), now)
     row = joining.rows[0] | {"oab_number": "XX000000"}
     with world.engine.begin() as connection:
-        connection.execute(tables.lawyers.update().values(lat=None, lng=None))
+        connection.execute(tables.lawyers.update().values(lat=None, lng=None, tempo_resposta_h=None))
         connection.execute(tables.lawyers.insert(), row | {"capacidade_mensal": int(joining.capacity[0])})
         traits = {"entity_type": "lawyer", "entity_id": row["id"], "traits": joining.traits[0].tolist()}
         connection.execute(tables.simulation_truth.insert(), traits)
