@@ -18,6 +18,7 @@ from litgo_pipelines.casework.regions import Meeting, read_meetings
 from litgo_pipelines.equity.distribution import Distribution, Lawyers, distribution
 from litgo_pipelines.equity.promises import Limits
 from litgo_pipelines.equity.supply import Group, SmallestGap, smallest_gap
+from litgo_pipelines.rollout.outcomes import MarketGini
 from litgo_pipelines.settings import LitgoError, Settings
 
 if TYPE_CHECKING:
@@ -276,8 +277,12 @@ def report_of(connection: Connection, as_of: datetime, terms: Terms) -> Report:
     return stored_reports(connection, [as_of], terms).get(as_of) or compute_report(connection, as_of, terms)
 
 
-def newest_gini(connection: Connection, as_of: datetime, terms: Terms) -> float | None:
-    """Gini of utilisation by the newest snapshot up to `as_of`; None where there is none, or nobody in it counts."""
+def gini_since(connection: Connection, began: datetime, as_of: datetime, terms: Terms) -> MarketGini:
+    """Gini of utilisation by the newest snapshots up to both moments; None where there is none, or nobody in it counts."""
+    return MarketGini(*(_newest_gini(connection, moment, terms) for moment in (began, as_of)))
+
+
+def _newest_gini(connection: Connection, as_of: datetime, terms: Terms) -> float | None:
     try:
         return report_of(connection, newest_snapshot(connection, as_of), terms).distribution.gini_utilisation
     except NoSnapshot:

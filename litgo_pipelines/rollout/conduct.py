@@ -26,6 +26,7 @@ from litgo_pipelines.rollout.experiment_rules import (
 )
 from litgo_pipelines.rollout.experiments import Experiment, Terms
 from litgo_pipelines.rollout.handovers import PromotionResult
+from litgo_pipelines.rollout.outcomes import MarketGini
 from litgo_pipelines.rollout.quality import Quality, read_quality
 from litgo_pipelines.rollout.readings import winning_reading
 from litgo_pipelines.rollout.readout import ExperimentEvidence, ExperimentResult, judge_experiment
@@ -248,12 +249,12 @@ def _ever_champion(engine: Engine) -> bool:
 
 
 def read_experiment(
-    engine: Engine, registry: Registry, settings: Settings, *, gini: float | None, clock: Clock, run_id: str | None = None
+    engine: Engine, registry: Registry, settings: Settings, *, gini: MarketGini, clock: Clock, run_id: str | None = None
 ) -> Reading:
     """Judge the experiment that runs by what has ripened, carry the verdict out, and let the next one begin where there is room.
 
     Args:
-        gini: of the whole market's utilisation; None where it is not known.
+        gini: of the whole market's utilisation, when the experiment began and now.
     """
     at = clock()
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
@@ -271,7 +272,7 @@ def read_experiment(
 
 
 def experiment_evidence(
-    connection: Connection, experiment: Experiment, settings: Settings, as_of: datetime, *, gini: float | None
+    connection: Connection, experiment: Experiment, settings: Settings, as_of: datetime, *, gini: MarketGini
 ) -> ExperimentEvidence:
     """What an experiment is judged by, as of a moment."""
     began = experiment.started_at or as_of

@@ -6,10 +6,12 @@ missing. What follows from the tallies is `readout`'s.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from litgo_pipelines.ranking.text import NO_SPACE
+from litgo_pipelines.rollout.gate import GINI_SLACK
 from litgo_pipelines.rollout.readout import Arms, Guardrail, Stratum, Tally
 
 if TYPE_CHECKING:
@@ -182,8 +184,19 @@ def _stratum(experiment: Experiment, step: int, exposed: dict[str, int], metrics
     return Stratum(step=step, share=share, exposed=(exposed.get("control", 0), exposed.get("treatment", 0)), metrics=metrics)
 
 
-def guardrails(connection: Connection, experiment: Experiment, as_of: datetime, *, gini: float | None, most_gini: float) -> list[Guardrail]:
-    """Latency and share of answers in fallback by side, and the Gini of the whole market, which no side has for itself."""
+@dataclass(frozen=True)
+class MarketGini:
+    """Gini of the whole market's utilisation before the experiment and now; None where it is not known."""
+
+    before: float | None = None
+    now: float | None = None
+
+
+def guardrails(connection: Connection, experiment: Experiment, as_of: datetime, *, gini: MarketGini, most_gini: float) -> list[Guardrail]:
+    """Latency and share of answers in fallback by side, and the Gini of the whole market, which no side has for itself.
+
+    A market that was uneven before may stay as it was: a candidate is not held back for what the champion left.
+    """
     from sqlalchemy import text
 
     asked = _asked(experiment, as_of) | {"no_space": NO_SPACE}
@@ -199,7 +212,7 @@ def guardrails(connection: Connection, experiment: Experiment, as_of: datetime, 
     return [
         Guardrail(name="latency p95 (ms)", control=latency[0], treatment=latency[1], most_ratio=MOST_SLOWER),
         Guardrail(name="answers in fallback", control=fallback[0], treatment=fallback[1], limit=MOST_FALLBACK),
-        Guardrail(name="Gini of the whole market", treatment=gini, limit=most_gini),
+        Guardrail(name="Gini of the whole market", treatment=gini.now, limit=max(most_gini, (gini.before or 0.0) + GINI_SLACK)),
     ]
 
 

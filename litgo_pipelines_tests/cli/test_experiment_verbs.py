@@ -16,6 +16,7 @@ from litgo_pipelines.cli import main
 from litgo_pipelines.rollout import decisions, experiments, freezes, states
 from litgo_pipelines.rollout.conduct import read_experiment
 from litgo_pipelines.rollout.experiments import Experiment
+from litgo_pipelines.rollout.outcomes import MarketGini
 from litgo_pipelines.settings import get_settings
 from litgo_pipelines_tests.rollout.conftest import House, _shelf_file, house, shelf_uri  # noqa: F401 (fixtures)
 from litgo_pipelines_tests.rollout.facts import Unit, no, write, yes
@@ -242,7 +243,7 @@ def test_a_winner_is_approved_by_name_and_promoted_with_the_next_reading(
     clients(market, (0.2, 0.8))
 
     def read() -> Any:
-        return read_experiment(market.engine, market.registry, get_settings(), gini=None, clock=lambda: datetime.now(UTC))
+        return read_experiment(market.engine, market.registry, get_settings(), gini=MarketGini(), clock=lambda: datetime.now(UTC))
 
     read()
     assert "it won and waits for approval" in said(verb("status"))

@@ -14,6 +14,7 @@ from litgo_pipelines.orchestration.sensors.due import AGAIN, Asked
 from litgo_pipelines.orchestration.sensors.trials import Observed, plan
 from litgo_pipelines.rollout import experiments, freezes, states
 from litgo_pipelines.rollout.conduct import read_experiment
+from litgo_pipelines.rollout.outcomes import MarketGini
 from litgo_pipelines_tests.orchestration.conftest import Ticks, begin
 from litgo_pipelines_tests.rollout.facts import Unit, write, yes
 
@@ -209,7 +210,7 @@ def test_a_running_experiment_is_read_once_for_what_has_ripened(location: Locati
 def read(location: Location, engine: Engine) -> None:
     """What the run does that the sensor asks for."""
     project = location.project()
-    read_experiment(engine, project.registry(), project.settings, gini=None, clock=lambda: datetime.now(UTC))
+    read_experiment(engine, project.registry(), project.settings, gini=MarketGini(), clock=lambda: datetime.now(UTC))
 
 
 def read_before_the_newest_outcome(engine: Engine, one: Experiment, seconds: int = 60) -> None:

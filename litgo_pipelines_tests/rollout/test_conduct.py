@@ -25,6 +25,7 @@ from litgo_pipelines.rollout.conduct import (
 from litgo_pipelines.rollout.experiment_rules import ProvenEvidence, RampEvidence, StartEvidence, judge_proven, judge_ramp, judge_start
 from litgo_pipelines.rollout.experiments import Experiment
 from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, TrainingSetRef
+from litgo_pipelines.rollout.outcomes import MarketGini
 from litgo_pipelines.rollout.readout import ExperimentEvidence, judge_experiment
 from litgo_pipelines.rollout.reconcile import reconcile
 from litgo_pipelines.rollout.registry import CHAMPION, MODEL, Registry
@@ -51,7 +52,7 @@ def trial(house: House, version: str, champion: str | None, **changes: Any) -> T
 
 
 def read(house: House, **changes: Any) -> Reading:
-    return read_experiment(house.engine, house.registry, said(**changes), gini=0.2, clock=house.clock)
+    return read_experiment(house.engine, house.registry, said(**changes), gini=MarketGini(now=0.2), clock=house.clock)
 
 
 def running(house: House) -> Experiment:
@@ -362,7 +363,7 @@ def test_a_broken_guardrail_holds_an_approved_winner_back(house: House) -> None:
     with house.engine.begin() as connection:
         experiments.approve(connection, by="ana", reason="checked", at=house.clock())
     given = {"clock": house.clock}
-    found = read_experiment(house.engine, house.registry, said(litgo_promotion="approve"), gini=0.9, **given)
+    found = read_experiment(house.engine, house.registry, said(litgo_promotion="approve"), gini=MarketGini(now=0.9), **given)
     assert found.done[0].startswith("approved, but held back")
     assert (house.registry.champion(), row(house, experiment).status) == ("1", "approval")
     read(house, litgo_promotion="approve")
@@ -417,7 +418,7 @@ def test_an_experiment_that_was_overtaken_ends_with_it(house: House, tmp_path: P
     experiment = on_trial(house)
     clients(house, (0.2, 0.8))
     registry = Overtaken(house.registry.uri, tmp_path / "overtaken")
-    read_experiment(house.engine, registry, said(), gini=0.2, clock=house.clock)
+    read_experiment(house.engine, registry, said(), gini=MarketGini(now=0.2), clock=house.clock)
     assert (house.registry.champion(), row(house, experiment).verdict) == ("3", "stopped")
     assert "superseded" in str(row(house, experiment).conclusion)
 

@@ -14,6 +14,7 @@ from litgo_pipelines.ranking.text import NO_SPACE
 from litgo_pipelines.rollout import experiments, outcomes
 from litgo_pipelines.rollout.experiment_rules import Ruling
 from litgo_pipelines.rollout.experiments import Experiment, Terms
+from litgo_pipelines.rollout.outcomes import MarketGini
 from litgo_pipelines.rollout.readout import Arms, ExperimentEvidence, Guardrail, Stratum, Tally, judge_experiment
 from litgo_pipelines_tests.rollout.facts import Offer, Unit, no, write, yes
 
@@ -198,7 +199,7 @@ def test_an_experiment_without_a_client_has_empty_strata(engine: Engine, mode: L
     assert [(one.exposed, one.metrics) for one in strata] == [((0, 0), {})] * 2
     assert ripe(engine, found, LATER) == 0
     with engine.connect() as connection:
-        guards = outcomes.guardrails(connection, found, LATER, gini=None, most_gini=0.3)
+        guards = outcomes.guardrails(connection, found, LATER, gini=MarketGini(), most_gini=0.3)
         assert (outcomes.daily_clients(connection, LATER), outcomes.base_rates(connection, LATER)) == (0.0, None)
     evidence = ExperimentEvidence(
         mode=mode, champion="1", challenger="2", days=1.0, max_days=28.0, strata=tuple(strata), guardrails=tuple(guards)
@@ -217,12 +218,15 @@ def test_another_experiments_clients_are_not_counted(engine: Engine) -> None:
     found = running(engine)
     assert [(one.exposed, one.metrics) for one in read(engine, found)] == [((0, 0), {})]
     with engine.connect() as connection:
-        assert outcomes.guardrails(connection, found, LATER, gini=None, most_gini=0.3)[0].control is None
+        assert outcomes.guardrails(connection, found, LATER, gini=MarketGini(), most_gini=0.3)[0].control is None
 
 
 def guardrails(engine: Engine, found: Experiment, **given: Any) -> dict[str, Guardrail]:
     with engine.connect() as connection:
-        return {one.name: one for one in outcomes.guardrails(connection, found, LATER, **({"gini": 0.2, "most_gini": 0.3} | given))}
+        return {
+            one.name: one
+            for one in outcomes.guardrails(connection, found, LATER, **({"gini": MarketGini(now=0.2), "most_gini": 0.3} | given))
+        }
 
 
 def test_guardrails_are_unknown_below_a_hundred_requests_of_a_side(engine: Engine) -> None:
@@ -249,24 +253,42 @@ def test_what_nobody_can_feel_is_not_too_slow(engine: Engine) -> None:
     assert guardrails(engine, found)["latency p95 (ms)"].treatment == 500.0
 
 
-@pytest.mark.parametrize(("gini", "state"), [(None, "unknown"), (0.29, "holds"), (0.31, "broken")])
-def test_the_gini_is_that_of_the_whole_market(engine: Engine, gini: float | None, state: str) -> None:
-    """No side has one for itself; unknown is neither good nor bad."""
+@pytest.mark.parametrize(
+    ("before", "gini", "limit", "state"),
+    [
+        (None, None, 0.3, "unknown"),
+        (0.2, 0.29, 0.3, "holds"),
+        (0.2, 0.31, 0.3, "broken"),
+        (0.35, 0.355, 0.36, "holds"),
+        (0.35, 0.37, 0.36, "broken"),
+    ],
+)
+def test_the_gini_is_that_of_the_whole_market(engine: Engine, before: float | None, gini: float | None, limit: float, state: str) -> None:
+    """No side has one for itself; unknown is neither good nor bad, and what was uneven before may stay as it was."""
     found = running(engine)
-    guard = guardrails(engine, found, gini=gini)["Gini of the whole market"]
-    assert (guard.control, guard.treatment, guard.limit) == (None, gini, 0.3)
+    guard = guardrails(engine, found, gini=MarketGini(before, gini))["Gini of the whole market"]
+    assert (guard.control, guard.treatment, guard.limit) == (None, gini, pytest.approx(limit))
     result = judge_experiment(ExperimentEvidence(mode="ab", champion="1", challenger="2", days=1, max_days=28, guardrails=(guard,)))
     assert result.guardrails[0].state == state
 
 
-def test_clients_a_day_are_those_of_the_last_fortnight(engine: Engine) -> None:
-    """Each once, however often they asked; failed requests and older ones are left out."""
+def test_clients_a_day_are_those_of_the_last_four_weeks(engine: Engine) -> None:
+    """Each once, however often they asked; failed requests and older ones are left out; a young marketplace by its age."""
     client: UUID = uuid4()
-    recent = [Unit(LATER - n * DAY) for n in range(13)]
+    recent = [Unit(LATER - n * DAY) for n in range(14)]
     write(engine, [*recent, Unit(LATER - DAY, client=client), Unit(LATER - 2 * DAY, client=client, status="ok")])
-    write(engine, [Unit(LATER - 15 * DAY), Unit(LATER - DAY, status="error"), Unit(LATER + HOUR)])
+    write(engine, [Unit(LATER - 29 * DAY), Unit(LATER - DAY, status="error"), Unit(LATER + HOUR)])
     with engine.connect() as connection:
-        assert outcomes.daily_clients(connection, LATER) == pytest.approx(1.0)
+        assert outcomes.daily_clients(connection, LATER) == pytest.approx(15 / 13)
+    write(engine, [Unit(LATER - 27.9 * DAY)])
+    with engine.connect() as connection:
+        assert outcomes.daily_clients(connection, LATER) == pytest.approx(16 / 27.9)
+
+
+def test_without_requests_there_are_no_clients_a_day(engine: Engine) -> None:
+    """Nought, and nothing is divided by it."""
+    with engine.connect() as connection:
+        assert outcomes.daily_clients(connection, LATER) == 0.0
 
 
 def test_base_rates_are_reckoned_as_the_tallies_are(engine: Engine) -> None:

@@ -23,6 +23,7 @@ from litgo_pipelines.rollout.decisions import ACTIONS, Decision
 from litgo_pipelines.rollout.experiment_rules import ProvenEvidence, judge_proven
 from litgo_pipelines.rollout.gate import AreaEvidence, GateEvidence, GateResult, judge
 from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, TrainingSetRef
+from litgo_pipelines.rollout.outcomes import MarketGini
 from litgo_pipelines.rollout.reconcile import reconcile
 from litgo_pipelines.rollout.replays import RULES, NotADecision, read_decision, recompute, replay
 from litgo_pipelines.rollout.watch import judge_watch, reference_of, watch_evidence
@@ -111,14 +112,14 @@ def decide_everything(house: House) -> None:
     assert running is not None
     expose(house, running, control=200, treatment=100)
     clock.pass_by(hours=1)
-    conduct.read_experiment(engine, registry, settings(), gini=None, clock=clock)
+    conduct.read_experiment(engine, registry, settings(), gini=MarketGini(), clock=clock)
     write(engine, [Unit(clock(), side, offers=answers[n % 3], step=1) for side, answers in SIDES for n in range(210)], running.id)
     clock.pass_by(days=2)
     waits = settings(litgo_promotion="approve")
-    conduct.read_experiment(engine, registry, waits, gini=None, clock=clock)
+    conduct.read_experiment(engine, registry, waits, gini=MarketGini(), clock=clock)
     with engine.begin() as connection:
         experiments.approve(connection, by="ana", reason="looks good", at=clock())
-    conduct.read_experiment(engine, registry, waits, gini=None, clock=clock)
+    conduct.read_experiment(engine, registry, waits, gini=MarketGini(), clock=clock)
     with engine.begin() as connection:
         watched = degraded()
         decisions.record(connection, "watch", actor="watch", reason="it fell", at=clock(), result="degraded", evidence=watched)

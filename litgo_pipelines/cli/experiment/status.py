@@ -21,7 +21,7 @@ def status(json: Json = False) -> None:
 
     Example: `litgo experiment status --json`
     """
-    from litgo_pipelines.casework.distribution import Terms, newest_gini
+    from litgo_pipelines.casework.distribution import Terms, gini_since
     from litgo_pipelines.cli.marketplace import open_marketplace
     from litgo_pipelines.rollout import experiments
     from litgo_pipelines.rollout.conduct import experiment_evidence
@@ -33,7 +33,7 @@ def status(json: Json = False) -> None:
         waits, result = experiments.waiting(connection), None
         if found is not None and found.started_at is not None:
             as_of = found.ended_at or now
-            gini = newest_gini(connection, as_of, Terms.of(marketplace.settings))
+            gini = gini_since(connection, found.started_at, as_of, Terms.of(marketplace.settings))
             result = judge_experiment(experiment_evidence(connection, found, marketplace.settings, as_of, gini=gini))
     if json:
         typer.echo(as_json({"experiment": found, "result": None if result is None else result.model_dump(mode="json"), "waiting": waits}))

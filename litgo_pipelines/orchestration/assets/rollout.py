@@ -32,10 +32,10 @@ def experiment_readout(context: dg.AssetExecutionContext, config: Approval, proj
     """
     import structlog
 
-    from litgo_pipelines.casework.distribution import Terms, newest_gini
+    from litgo_pipelines.casework.distribution import Terms, gini_since
     from litgo_pipelines.orchestration.rollout_figures import readout_metadata
     from litgo_pipelines.rollout.conduct import read_experiment
-    from litgo_pipelines.rollout.experiments import approve
+    from litgo_pipelines.rollout.experiments import approve, running
     from litgo_pipelines.rollout.readings import past_readings
 
     with project.engine() as engine:
@@ -43,7 +43,9 @@ def experiment_readout(context: dg.AssetExecutionContext, config: Approval, proj
             with engine.begin() as connection:
                 approve(connection, by=config.approved_by, reason=config.approval_reason, at=datetime.now(UTC))
         with engine.connect() as connection:
-            gini = newest_gini(connection, datetime.now(UTC), Terms.of(project.settings))
+            trial, now = running(connection), datetime.now(UTC)
+            began = now if trial is None or trial.started_at is None else trial.started_at
+            gini = gini_since(connection, began, now, Terms.of(project.settings))
         found = read_experiment(
             engine, project.registry(), project.settings, gini=gini, clock=lambda: datetime.now(UTC), run_id=context.run.run_id
         )
