@@ -5,6 +5,7 @@ What the figures mean is judged in `watch` and `drift`; what is done about it in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.marketplace.names import FEATURE_COLUMNS
 from litgo_pipelines.ranking.text import NO_SPACE
-from litgo_pipelines.rollout.watch import Reference, WatchEvidence, counted, reference_of, watch_evidence
+from litgo_pipelines.rollout.watch import Reference, WatchEvidence, counted, reference_of, watch_evidence, with_answers
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
 
 MOST_READ: Final = 5_000
 """Decisions, the newest ones, that the statistics run over; they begin at 0 there, as they do wherever they were 0."""
+FIRST_PLACES: Final = 3
+"""Lawyers of each list that the match score is of: how many are shown below them is the caller's choice, and must not move it."""
 ANSWERED_WITHIN: Final = timedelta(hours=24)
+"""What a decision's offers have to be answered in to count; before, it is not looked at: those who are quick are not like the others."""
 MOST_SAMPLED: Final = 4_000
 """Rows of features on either side of the comparison."""
+_INSTANT: Final = timedelta(microseconds=1)
+"""What moments differ by at least in the database."""
 
 # Interleaved lists hold the other model's lawyers.
 _OWN = "r.model_version = :version AND r.status = 'ok' AND r.variant IS DISTINCT FROM 'interleaved'"
@@ -33,8 +39,10 @@ _OWN = "r.model_version = :version AND r.status = 'ok' AND r.variant IS DISTINCT
 _DECISIONS = f"""
 SELECT r.id, r.started_at, r.embedding_space, s.score
 FROM litgo.match_requests r
-CROSS JOIN LATERAL (SELECT avg(m.score)::float8 AS score FROM litgo.case_matches m WHERE m.request_id = r.id) s
-WHERE {_OWN} AND r.started_at > :since AND r.started_at <= :as_of AND s.score IS NOT NULL
+CROSS JOIN LATERAL (
+    SELECT avg(m.score)::float8 AS score FROM litgo.case_matches m WHERE m.request_id = r.id AND m.position <= {FIRST_PLACES}
+) s
+WHERE {_OWN} AND r.started_at > :since AND r.started_at <= :until AND s.score IS NOT NULL
 ORDER BY r.started_at {{order}}, r.id LIMIT :most
 """
 
@@ -42,24 +50,40 @@ _COUNT = f"SELECT count(*) FROM litgo.match_requests r WHERE {_OWN} AND r.starte
 
 # As in training: a decline for lack of time says nothing about the match, nor does an offer that nobody answered.
 _ANSWERS = f"""
-SELECT m.score, (o.status <> 'declined')::int, o.responded_at, r.embedding_space
-FROM litgo.match_requests r
+WITH newest AS MATERIALIZED (
+    SELECT r.id, r.started_at FROM litgo.match_requests r
+    WHERE {_OWN} AND r.embedding_space = :space AND r.started_at > :since AND r.started_at <= :until
+    ORDER BY r.started_at DESC, r.id LIMIT :most
+)
+SELECT m.score::float8 AS promised, (o.status <> 'declined')::int AS accepted
+FROM newest r
 JOIN litgo.case_matches m ON m.request_id = r.id
 JOIN litgo.offers o ON o.case_id = m.case_id AND o.lawyer_id = m.lawyer_id AND o.match_id = m.id
-WHERE {_OWN} AND r.started_at > :since AND r.started_at <= :until AND o.responded_at <= :as_of
+WHERE o.responded_at <= r.started_at + :within
   AND (o.status IN ('interested', 'closed') OR (o.status = 'declined' AND o.decline_reason IS DISTINCT FROM 'capacity'))
-ORDER BY o.responded_at DESC, o.id LIMIT :most
+ORDER BY r.started_at, r.id, m.position
+"""
+
+# The experiment that a champion has won: what it decided there were its first decisions.
+_WON = """
+SELECT started_at FROM litgo.experiments
+WHERE challenger = :version AND verdict = 'promote' AND ended_at BETWEEN :since - :around AND :since + :around
+ORDER BY ended_at DESC LIMIT 1
 """
 
 _FEATURES = f"""
 SELECT {", ".join(f"m.{name}" for name in FEATURE_COLUMNS)}
-FROM litgo.case_matches m WHERE m.request_id = ANY(:ids) ORDER BY m.request_id, m.position LIMIT :most
+FROM litgo.case_matches m WHERE m.request_id = ANY(:ids) AND m.position <= {FIRST_PLACES} ORDER BY m.request_id, m.position LIMIT :most
 """
 
 
 @dataclass(frozen=True)
 class Decided:
-    """Decisions in the order of time: ids, moments, embedding spaces and match scores, shape (n,)."""
+    """Decisions in the order of time: ids, moments, embedding spaces and match scores, shape (n,).
+
+    A match score is the mean calibrated probability of acceptance of the lawyers in the first `FIRST_PLACES` places, or of all who are
+    shown where those are fewer.
+    """
 
     ids: list[object]
     moments: list[datetime]
@@ -79,8 +103,10 @@ class Quality:
     Attributes:
         decisions: made since it is watched.
         evidence: for `watch.judge_watch`.
-        fresh_reference: a reference that could be made just now and is to be kept; None where there is one, or none yet.
-        features: of the reference's decisions and of the newest ones, shapes (n, 8) and (m, 8); NaN where unknown.
+        fresh_reference: a reference that could be made just now, or knows more than the one kept, and is to be kept; else None.
+        scores, moments: of the decisions since then that count.
+        features: of the reference's decisions and of the newest ones, of the lawyers in the first places, shapes (n, 8) and (m, 8); NaN
+            where unknown.
     """
 
     version: str
@@ -107,26 +133,36 @@ def read_quality(
     as_of: datetime,
     settings: Settings,
     *,
+    was_blocked: bool = False,
     with_features: bool = True,
 ) -> Quality:
     """Read a watched version's decisions and answers up to `as_of`.
 
+    What is judged begins with the watch, or after the reference where that is later. Answers are those to decisions that lawyers had a
+    day for, in the order of the decisions, in the reference and after it alike.
+
     Args:
-        known: the reference as it was kept; None: it is made of the first `LITGO_REFERENCE_DECISIONS` where there are so many. What
-            became of their offers is added once lawyers had a day to answer them.
+        known: the reference as it was kept, in this watch or in one before; None: it is made of the first `LITGO_REFERENCE_DECISIONS`
+            decisions where there are so many, those of the experiment that the version won included. It is made anew only where the
+            newest decisions are all in another embedding space.
+        was_blocked: whether the version was blocked at any time, which is noted in a reference made since.
         with_features: whether to read the features of both ends as well.
     """
-    first = _first(connection, version, watched_since, as_of, settings.litgo_reference_decisions, None if known is None else known.space)
-    reference = known
-    if known is None or (known.accepted_ratio is None and _answered(first, as_of)):
-        # One that was kept is not lost where it should be made of more decisions by now.
-        reference = _reference(connection, version, watched_since, first, as_of, settings.litgo_reference_decisions) or known
-    since = first.moments[-1] if first.moments else watched_since
+    least = settings.litgo_reference_decisions
+    first, reference = _beginning(connection, version, watched_since, known, as_of, least, was_blocked)
+    since = max([watched_since, *first.moments[-1:]])
     later = _decided(connection, version, since, as_of, MOST_READ, newest=True)
+    anew = None if reference is None else _anew(later, reference, least, was_blocked)
+    if anew is not None:
+        first, reference = anew
+        since = first.moments[-1]
+        later = later.part(np.array([one > since for one in later.moments], dtype=bool))
+    reference = None if reference is None else _with_answers(connection, version, reference, as_of, least)
     own = counted(later.spaces, np.zeros(len(later.ids)), reference) if reference is not None else np.zeros(len(later.ids), dtype=bool)
     recent = np.array([one > as_of - timedelta(hours=settings.degradation_window) for one in later.moments], dtype=bool)
-    # Answers come late: those to decisions of the reference's time belong to the reference.
-    promised, accepted = _answers(connection, version, since, as_of, as_of, reference.space if reference is not None else None)
+    promised, accepted = np.zeros(0), np.zeros(0)
+    if reference is not None and reference.accepted_ratio:
+        promised, accepted = _answers(connection, version, reference.space, since, as_of - ANSWERED_WITHIN, MOST_READ)
     evidence = watch_evidence(
         version=version,
         threshold=settings.quality_threshold,
@@ -152,38 +188,78 @@ def read_quality(
     )
 
 
-def _first(connection: Connection, version: str, since: datetime, as_of: datetime, most: int, space: str | None) -> Decided:
-    """The first decisions in the reference's space, or in the one that most have; fewer than `most` where there are not so many."""
-    # Some may have been answered in fallback: more are read than are needed.
-    found = _decided(connection, version, since, as_of, 4 * most, newest=False)
-    known = [one for one in found.spaces if one not in (None, NO_SPACE)]
-    if space is None and known:
-        space = max(dict.fromkeys(known), key=known.count)
+def _beginning(
+    connection: Connection, version: str, watched_since: datetime, known: Reference | None, as_of: datetime, least: int, was_blocked: bool
+) -> tuple[Decided, Reference | None]:
+    """The decisions behind the reference, and what is known of it without answers; the first decisions so far while there is none."""
+    if known is None:
+        begin = _won(connection, version, watched_since) or watched_since
+        # Some may have been answered in fallback: more are read than are needed.
+        found = _decided(connection, version, begin, as_of, 4 * least, newest=False)
+        space = _most_common(found.spaces)
+        first = _those_in(found, space, least)
+        return first, None if space is None else _made_of(first, space, least, was_blocked)
+    if known.began is None or known.ended is None:
+        return _those_in(Decided([], [], [], np.zeros(0)), None, 0), known
+    found = _decided(connection, version, known.began - _INSTANT, known.ended, 4 * known.count, newest=False)
+    return _those_in(found, known.space, known.count), known
+
+
+def _anew(later: Decided, reference: Reference, least: int, was_blocked: bool) -> tuple[Decided, Reference] | None:
+    """The first decisions in another space, and the reference they make, where the reference's own space has gone for good."""
+    newest = [one for one in later.spaces if one not in (None, NO_SPACE)][-least:]
+    space = _most_common(newest)
+    if len(newest) < least or space is None or reference.space in newest:
+        return None
+    first = _those_in(later, space, least)
+    made = _made_of(first, space, least, was_blocked)
+    return None if made is None else (first, made)
+
+
+def _most_common(spaces: Sequence[str | None]) -> str | None:
+    known = [one for one in spaces if one not in (None, NO_SPACE)]
+    return max(dict.fromkeys(known), key=known.count, default=None)
+
+
+def _those_in(found: Decided, space: str | None, most: int) -> Decided:
+    """The first so many decisions in a space; none where the space is None."""
     own = np.array([one is not None and one == space for one in found.spaces], dtype=bool)
     own[np.flatnonzero(own)[most:]] = False
     return found.part(own)
 
 
-def _reference(connection: Connection, version: str, since: datetime, first: Decided, as_of: datetime, least: int) -> Reference | None:
-    if len(first.ids) < least:
+def _made_of(first: Decided, space: str, least: int, was_blocked: bool) -> Reference | None:
+    made = reference_of(first.scores, space, (), (), least=least)
+    if made is None:
         return None
-    space = str(first.spaces[0])
-    if not _answered(first, as_of):
-        return reference_of(first.scores, space, (), (), least=least)
-    promised, accepted = _answers(connection, version, since, first.moments[-1], as_of, space)
-    return reference_of(first.scores, space, promised, accepted, least=least)
+    return made.model_copy(update={"began": first.moments[0], "ended": first.moments[-1], "after_block": was_blocked})
 
 
-def _answered(first: Decided, as_of: datetime) -> bool:
-    """Whether lawyers had the time to answer: those who are quick are not like the others."""
-    return bool(first.moments) and as_of >= first.moments[-1] + ANSWERED_WITHIN
+def _with_answers(connection: Connection, version: str, reference: Reference, as_of: datetime, least: int) -> Reference:
+    """The reference with what became of its own offers, once all lawyers had the time to answer them."""
+    if reference.accepted_ratio is not None or reference.began is None or reference.ended is None:
+        return reference
+    if as_of < reference.ended + ANSWERED_WITHIN:
+        return reference
+    # Decisions that show nobody lie between them.
+    found = _answers(connection, version, reference.space, reference.began - _INSTANT, reference.ended, 4 * reference.count)
+    return with_answers(reference, *found, least=least)
 
 
-def _decided(connection: Connection, version: str, since: datetime, as_of: datetime, most: int, *, newest: bool) -> Decided:
+def _won(connection: Connection, version: str, watched_since: datetime) -> datetime | None:
+    """When the experiment began by which the version became champion; None where it did so by none."""
+    from sqlalchemy import text
+
+    asked = {"version": version, "since": watched_since, "around": timedelta(hours=1)}
+    found: datetime | None = connection.execute(text(_WON), asked).scalar_one_or_none()
+    return found
+
+
+def _decided(connection: Connection, version: str, since: datetime, until: datetime, most: int, *, newest: bool) -> Decided:
     from sqlalchemy import text
 
     statement = _DECISIONS.format(order="DESC" if newest else "ASC")
-    rows = connection.execute(text(statement), {"version": version, "since": since, "as_of": as_of, "most": most}).all()
+    rows = connection.execute(text(statement), {"version": version, "since": since, "until": until, "most": most}).all()
     if newest:
         rows = rows[::-1]
     return Decided(
@@ -195,14 +271,14 @@ def _decided(connection: Connection, version: str, since: datetime, as_of: datet
 
 
 def _answers(
-    connection: Connection, version: str, since: datetime, until: datetime, as_of: datetime, space: str | None
+    connection: Connection, version: str, space: str, since: datetime, until: datetime, most: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Promised and accepted of answered offers of decisions between two moments, in the order of the answers; fallback left out."""
+    """Promised and accepted of offers answered in time, of the newest decisions in a space between two moments, in the decisions' order."""
     from sqlalchemy import text
 
-    asked = {"version": version, "since": since, "until": until, "as_of": as_of, "most": MOST_READ}
-    rows = [row for row in connection.execute(text(_ANSWERS), asked) if space is None or row.embedding_space == space][::-1]
-    return np.array([row[0] for row in rows], dtype=np.float64), np.array([row[1] for row in rows], dtype=np.float64)
+    asked = {"version": version, "space": space, "since": since, "until": until, "within": ANSWERED_WITHIN, "most": most}
+    rows = connection.execute(text(_ANSWERS), asked).all()
+    return np.array([row.promised for row in rows], dtype=np.float64), np.array([row.accepted for row in rows], dtype=np.float64)
 
 
 def _features(connection: Connection, ids: list[object]) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ _STOP_WATCH = "UPDATE litgo.model_states SET watched_since = NULL WHERE watched_
 _START_WATCH = """
 INSERT INTO litgo.model_states AS known (version, state, reason, changed_at, watched_since)
 VALUES (:version, 'unproven', 'nothing is known of it', :at, :at)
-ON CONFLICT (version) DO UPDATE SET watched_since = EXCLUDED.watched_since, reference = NULL WHERE known.watched_since IS NULL
+ON CONFLICT (version) DO UPDATE SET watched_since = EXCLUDED.watched_since WHERE known.watched_since IS NULL
 """
 
 _REFERENCE = "UPDATE litgo.model_states SET reference = CAST(:reference AS jsonb) WHERE version = :version AND watched_since IS NOT NULL"
@@ -48,7 +48,7 @@ class State:
         reason: why it is in this state.
         cooldown_until: where it was rolled back: until when nothing is promoted by itself.
         watched_since: since when it is watched as the champion; None for all others.
-        reference: what its match scores are compared with; None until there were enough.
+        reference: what its match scores are compared with, kept from one watch to the next; None until there were enough.
     """
 
     version: str
@@ -58,6 +58,11 @@ class State:
     cooldown_until: datetime | None
     watched_since: datetime | None
     reference: dict[str, Any] | None
+
+    @property
+    def was_blocked(self) -> bool:
+        """Whether it is blocked or was at any time: who is blocked gets a cool-down, which stays with it."""
+        return self.state == "blocked" or self.cooldown_until is not None
 
 
 def states(connection: Connection) -> dict[str, State]:
@@ -98,9 +103,10 @@ def _set(
 
 
 def start_watch(connection: Connection, version: str | None, at: datetime) -> None:
-    """Watch a version from `at` on, against a reference yet to be made, and no other; None: the hand weights, which are not watched.
+    """Watch a version from `at` on and no other; None: the hand weights, which are not watched.
 
-    One that is being watched goes on as it does.
+    One that is being watched goes on as it does. A reference that the version had stays: who comes back is compared with what it was
+    when it came first, and not with what it was withdrawn for.
     """
     from sqlalchemy import text
 

@@ -1,7 +1,7 @@
 """The watch over the champion: whether its quality has fallen. Pure: evidence in, verdict and reasons out.
 
 Two series are watched, each against the version's own reference: the match score of every decision (mean calibrated probability of
-acceptance of the lawyers shown), and accepted against promised over answered offers. Each runs through one-sided CUSUMs (Page,
+acceptance of the first three lawyers shown), and accepted against promised over answered offers. Each runs through one-sided CUSUMs (Page,
 Continuous inspection schemes, Biometrika 41, 1954), each tuned to a fall of another size. How decisions are read, and what is done
 about a verdict, is not decided here. How often and how fast they alarm is told in `docs/watch.md`.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -58,7 +59,7 @@ FALLS = (Fall(0.83 / 0.85, 0.0010), Fall(0.80 / 0.85, 0.0015), Fall(0.70 / 0.85,
 
 
 class Reference(BaseModel):
-    """What a version's later decisions are compared with: its first healthy ones.
+    """What a version's later decisions are compared with: its first ones, be they good or bad.
 
     Attributes:
         mean, sd, skewness: of the match score; the skewness after what lies over four standard deviations low was pulled in.
@@ -67,6 +68,8 @@ class Reference(BaseModel):
         accepted_ratio: accepted over promised of the answered offers; None without any answered offer.
         promised: mean probability of acceptance at those offers; None without any.
         offers: answered offers behind it.
+        began, ended: moments of the first and the last decision behind it; None where they were not of a time.
+        after_block: whether the version had been blocked before, so that these decisions may be bad ones and prove nothing.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -79,6 +82,9 @@ class Reference(BaseModel):
     accepted_ratio: float | None = Field(None, ge=0)
     promised: float | None = Field(None, gt=0, le=1)
     offers: int = Field(0, ge=0)
+    began: datetime | None = None
+    ended: datetime | None = None
+    after_block: bool = False
 
 
 def reference_of(
@@ -99,20 +105,32 @@ def reference_of(
         WatchError: a series holds NaN, or what is no probability, or `promised` and `accepted` differ in length.
     """
     found = _probabilities(scores, "match scores")
-    chances, answers = _answers(promised, accepted)
     if found.size < max(least, 1) or found.mean() <= 0:
         return None
     mean, sd = float(found.mean()), float(found.std())
-    known = chances.size >= max(least if least_offers is None else least_offers, 1) and chances.sum() > 0
-    return Reference(
-        mean=mean,
-        sd=sd,
-        count=found.size,
-        space=space,
-        skewness=_skewness(found, mean, sd),
-        accepted_ratio=float(answers.sum() / chances.sum()) if known else None,
-        promised=float(chances.mean()) if known else None,
-        offers=chances.size if known else 0,
+    skewness = _skewness(found, mean, sd)
+    bare = Reference(mean=mean, sd=sd, count=found.size, space=space, skewness=skewness, accepted_ratio=None, promised=None, offers=0)
+    return with_answers(bare, promised, accepted, least=least if least_offers is None else least_offers)
+
+
+def with_answers(reference: Reference, promised: ArrayLike, accepted: ArrayLike, *, least: int) -> Reference:
+    """A reference that also knows what became of its decisions' offers; the same below `least` answered ones.
+
+    Args:
+        promised, accepted: of shape (m,), as for `reference_of`.
+
+    Raises:
+        WatchError: as `reference_of`.
+    """
+    chances, answers = _answers(promised, accepted)
+    if chances.size < max(least, 1) or chances.sum() <= 0:
+        return reference
+    return reference.model_copy(
+        update={
+            "accepted_ratio": float(answers.sum() / chances.sum()),
+            "promised": float(chances.mean()),
+            "offers": chances.size,
+        }
     )
 
 
@@ -199,7 +217,7 @@ def answer_statistics(
     independent ones, which is that of five offers a request whose answers correlate by .25.
 
     Args:
-        promised, accepted: shape (n,), in the order of the answers.
+        promised, accepted: shape (n,), in the order of the decisions.
         threshold, start: as for `score_statistics`.
 
     Returns:
@@ -270,7 +288,7 @@ class WatchEvidence(BaseModel):
         reference: None while the version has too few decisions.
         scores: match scores in the order of the decisions, those in fallback left out, since the statistics were last 0.
         scores_start: the statistics before the first of them, as shares of their boundaries; empty for 0.
-        answers: probability promised and whether accepted (0 or 1), in the order of the answers, since the statistics were last 0.
+        answers: probability promised and whether accepted (0 or 1), in the order of the decisions, since the statistics were last 0.
         answers_start: as `scores_start`.
         window_hours: hours that the following figures are of, DEGRADATION_WINDOW.
         window_count, window_mean: decisions in them that count, and their mean match score; None where there is none.
@@ -328,7 +346,8 @@ def watch_evidence(
 
     Args:
         scores: match scores of shape (n,), in the order of the decisions; only such as count (`counted`).
-        promised, accepted: shape (m,), in the order of the answers; only offers that were answered, and not declined for lack of capacity.
+        promised, accepted: shape (m,), in the order of the decisions; only offers that were answered in time, and not declined for lack of
+            capacity, of decisions that all had that time.
         window: match scores of the last `window_hours`, shape (k,).
         fallback_count: decisions of these hours that do not count.
         version, threshold, reference: as in `WatchEvidence`.
