@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 if TYPE_CHECKING:
-    from litgo_pipelines.rollout.conduct import Reading, Watched
     from litgo_pipelines.rollout.drift import DriftResult
     from litgo_pipelines.rollout.off_policy import OffPolicyResult
     from litgo_pipelines.rollout.quality import Quality
     from litgo_pipelines.rollout.readings import PastReading
     from litgo_pipelines.rollout.readout import ExperimentResult
+    from litgo_pipelines.rollout.trials import Reading
+    from litgo_pipelines.rollout.watching import Watched
     from litgo_pipelines.settings import Settings
 
 

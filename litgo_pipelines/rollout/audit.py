@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from litgo_pipelines.ranking.ranker import HAND_WEIGHTS_VERSION
-from litgo_pipelines.rollout import conduct, following
+from litgo_pipelines.rollout import decisions, following
 from litgo_pipelines.rollout import decisions as history
 from litgo_pipelines.rollout import experiments as trials
 from litgo_pipelines.rollout.decisions import Action, Decision
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 MOST_DECISIONS = 1000
 
-SYSTEM: Final = frozenset({conduct.GATE, conduct.PROMOTION, conduct.READOUT, conduct.WATCH, following.FOUND, following.RECONCILE})
+SYSTEM: Final = frozenset({decisions.GATE, decisions.PROMOTION, decisions.READOUT, decisions.WATCH, following.FOUND, following.RECONCILE})
 """Actors that are parts of this system; all others are people, `mlflow-ui` one whom MLflow does not name."""
 
 _USE = """

@@ -41,6 +41,13 @@ ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 MLFLOW_UI: Final = "mlflow-ui"
 """The actor of what happened in the registry without us."""
 
+GATE: Final = "candidate_evaluation"
+PROMOTION: Final = "promotion"
+READOUT: Final = "experiment_readout"
+WATCH: Final = "model_quality"
+SYSTEM: Final = (GATE, PROMOTION, READOUT, WATCH)
+"""The actors that are no persons: assets."""
+
 _COLUMNS = "id, operation_id, stage, action, actor, from_version, to_version, result, reason, evidence, about, dagster_run_id, decided_at"
 
 _ADD = f"""

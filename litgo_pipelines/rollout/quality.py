@@ -1,6 +1,6 @@
 """How well the champion does, read from the facts: match scores, answers and features of its decisions since it is watched.
 
-What the figures mean is judged in `watch` and `drift`; what is done about it in `conduct`.
+What the figures mean is judged in `watch` and `drift`; what is done about it in `watching`.
 """
 
 from __future__ import annotations

@@ -7,9 +7,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from litgo_pipelines.rollout import decisions, experiments
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from sqlalchemy import Connection
+
+    from litgo_pipelines.rollout.experiments import Experiment
+    from litgo_pipelines.rollout.readout import ExperimentResult
 
 _PAST = """
 SELECT read_at, figures FROM (
@@ -29,12 +34,43 @@ _COLOURS = {"accepted": "#0072B2", "contract": "#D55E00", "preference": "#009E73
 _WIDEST = 2.0
 
 
+_KEEP = """
+INSERT INTO litgo.experiment_readouts (experiment_id, read_at, figures) VALUES (:id, :at, CAST(:figures AS jsonb))
+ON CONFLICT (experiment_id, read_at) DO UPDATE SET figures = EXCLUDED.figures
+"""
+
+_LAST_VERDICT = "SELECT figures ->> 'verdict' FROM litgo.experiment_readouts WHERE experiment_id = :id ORDER BY read_at DESC LIMIT 1"
+
+
 @dataclass(frozen=True)
 class PastReading:
     """One look: when, and what it saw, as `readout.ExperimentResult` in JSON."""
 
     read_at: datetime
     figures: dict[str, Any]
+
+
+def keep_reading(
+    connection: Connection, experiment: Experiment, result: ExperimentResult, *, at: datetime, run_id: str | None = None
+) -> None:
+    """Keep what a look saw; a verdict other than the last one's is a decision."""
+    from sqlalchemy import text
+
+    before = connection.execute(text(_LAST_VERDICT), {"id": experiment.id}).scalar_one_or_none()
+    connection.execute(text(_KEEP), {"id": experiment.id, "at": at, "figures": result.model_dump_json()})
+    if before != result.verdict:
+        decisions.record(
+            connection,
+            "experiment read",
+            actor=decisions.READOUT,
+            reason="; ".join(result.reasons),
+            at=at,
+            result=result.verdict,
+            from_version=experiments.registered(experiment.champion),
+            to_version=experiment.challenger,
+            evidence=result.evidence,
+            run_id=run_id,
+        )
 
 
 def past_readings(connection: Connection, experiment_id: UUID) -> list[PastReading]:

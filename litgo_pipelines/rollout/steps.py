@@ -1,7 +1,7 @@
 """From facts to a verdict on a new version in three steps. Each takes the hand-over of the one before and returns the next one.
 
 A hand-over is small and JSON-serialisable; the data behind it lies in a parquet file and in MLflow. Too little data flows
-through as a verdict. Who calls these steps, and when, is none of their business; what is done about the verdict is `conduct`'s.
+through as a verdict. Who calls these steps, and when, is none of their business; what is done about the verdict is `candidates`'s.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ import pytest
 
 from litgo_pipelines.cli import main
 from litgo_pipelines.rollout import decisions, experiments, freezes, states
-from litgo_pipelines.rollout.conduct import read_experiment
 from litgo_pipelines.rollout.experiments import Experiment
 from litgo_pipelines.rollout.outcomes import MarketGini
+from litgo_pipelines.rollout.trials import read_experiment
 from litgo_pipelines.settings import get_settings
 from litgo_pipelines_tests.rollout.conftest import House, _shelf_file, house, shelf_uri  # noqa: F401 (fixtures)
 from litgo_pipelines_tests.rollout.facts import Unit, no, write, yes

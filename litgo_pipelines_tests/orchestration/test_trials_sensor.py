@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from litgo_pipelines.orchestration.sensors.due import AGAIN, Asked
 from litgo_pipelines.orchestration.sensors.trials import Observed, plan
 from litgo_pipelines.rollout import experiments, freezes, states
-from litgo_pipelines.rollout.conduct import read_experiment
 from litgo_pipelines.rollout.outcomes import MarketGini
+from litgo_pipelines.rollout.trials import read_experiment
 from litgo_pipelines_tests.orchestration.conftest import Ticks, begin
 from litgo_pipelines_tests.rollout.facts import Unit, write, yes
 

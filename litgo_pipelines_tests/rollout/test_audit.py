@@ -20,10 +20,11 @@ from sqlalchemy import text
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.bulk import copy_rows
 from litgo_pipelines.marketplace.tables import FEATURE_COLUMNS
-from litgo_pipelines.rollout import conduct, decisions, experiments, freezes, states
+from litgo_pipelines.rollout import candidates, decisions, experiments, freezes, states
 from litgo_pipelines.rollout.audit import Facts, UnknownVersion, gate_tests, gather, people, shares
 from litgo_pipelines.rollout.audit_page import Controller, audit_page
 from litgo_pipelines.rollout.gate import AreaEvidence, GateEvidence, judge
+from litgo_pipelines.rollout.readings import keep_reading
 from litgo_pipelines.rollout.readout import Arms, ExperimentEvidence, Guardrail, Stratum, Tally, judge_experiment
 from litgo_pipelines.rollout.reconcile import reconcile
 from litgo_pipelines.rollout.registry import Registry
@@ -131,7 +132,7 @@ def reading(units: int) -> ExperimentEvidence:
 def run_experiment(house: House) -> experiments.Experiment:
     """Version 2 on trial against version 1, read three times."""
     house.promote("1", None)
-    conduct.put_on_trial(house.engine, house.registry, settings(), "2", "1", judge(GATE).evidence, reason="it passed", clock=house.clock)
+    candidates.put_on_trial(house.engine, house.registry, settings(), "2", "1", judge(GATE).evidence, reason="it passed", clock=house.clock)
     with house.engine.connect() as connection:
         found = experiments.running(connection)
     assert found is not None
@@ -141,7 +142,8 @@ def run_experiment(house: House) -> experiments.Experiment:
             connection.execute(text("INSERT INTO litgo.exposures VALUES (:e, :c, :v, 0, :r, :at)"), row)
     for units in (200, 600, 1200):
         house.clock.pass_by(days=1)
-        conduct._note_reading(house.engine, found, judge_experiment(reading(units)), house.clock(), None)
+        with house.engine.begin() as connection:
+            keep_reading(connection, found, judge_experiment(reading(units)), at=house.clock())
     return found
 
 
@@ -227,7 +229,7 @@ def test_use_and_watch_are_told_of_a_champion_that_was_withdrawn(house: House) -
     with house.engine.begin() as connection:
         gate = judge(GATE)
         decisions.record(
-            connection, "gate", actor=conduct.GATE, reason="x", at=house.clock(), result="pass", to_version="2", evidence=gate.evidence
+            connection, "gate", actor=decisions.GATE, reason="x", at=house.clock(), result="pass", to_version="2", evidence=gate.evidence
         )
     house.prove("1")
     house.promote("2", "1")

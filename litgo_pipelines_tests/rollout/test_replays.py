@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litgo_pipelines.cli.common import as_json
-from litgo_pipelines.rollout import conduct, decisions, experiments, freezes
+from litgo_pipelines.rollout import candidates, decisions, experiments, freezes, trials
 from litgo_pipelines.rollout.decisions import ACTIONS, Decision
 from litgo_pipelines.rollout.experiment_rules import ProvenEvidence, judge_proven
 from litgo_pipelines.rollout.gate import AreaEvidence, GateEvidence, GateResult, judge
@@ -104,22 +104,22 @@ def decide_everything(house: House) -> None:
     """A history with every kind of decision, made by the code that makes them."""
     engine, registry, clock = house.engine, house.registry, house.clock
     gate = judge(GATE)
-    conduct.note_gate(engine, judged("2", gate), at=clock())
-    conduct.put_on_trial(engine, registry, settings(), "1", None, gate.evidence, reason="it passed", clock=clock)
-    conduct.put_on_trial(engine, registry, settings(), "2", "1", gate.evidence, reason="it passed", clock=clock)
+    candidates.note_gate(engine, judged("2", gate), at=clock())
+    candidates.put_on_trial(engine, registry, settings(), "1", None, gate.evidence, reason="it passed", clock=clock)
+    candidates.put_on_trial(engine, registry, settings(), "2", "1", gate.evidence, reason="it passed", clock=clock)
     with engine.connect() as connection:
         running = experiments.running(connection)
     assert running is not None
     expose(house, running, control=200, treatment=100)
     clock.pass_by(hours=1)
-    conduct.read_experiment(engine, registry, settings(), gini=MarketGini(), clock=clock)
+    trials.read_experiment(engine, registry, settings(), gini=MarketGini(), clock=clock)
     write(engine, [Unit(clock(), side, offers=answers[n % 3], step=1) for side, answers in SIDES for n in range(210)], running.id)
     clock.pass_by(days=2)
     waits = settings(litgo_promotion="approve")
-    conduct.read_experiment(engine, registry, waits, gini=MarketGini(), clock=clock)
+    trials.read_experiment(engine, registry, waits, gini=MarketGini(), clock=clock)
     with engine.begin() as connection:
         experiments.approve(connection, by="ana", reason="looks good", at=clock())
-    conduct.read_experiment(engine, registry, waits, gini=MarketGini(), clock=clock)
+    trials.read_experiment(engine, registry, waits, gini=MarketGini(), clock=clock)
     with engine.begin() as connection:
         watched = degraded()
         decisions.record(connection, "watch", actor="watch", reason="it fell", at=clock(), result="degraded", evidence=watched)
@@ -184,7 +184,7 @@ def test_every_kind_of_decision_comes_out_the_same_without_any_store(house: Hous
 def test_an_altered_figure_is_noticed(house: House) -> None:
     """Evidence that gives another verdict than the one recorded is not the same, wherever it stands."""
     house.promote("1", None)
-    conduct.put_on_trial(
+    candidates.put_on_trial(
         house.engine, house.registry, settings(ab_testing_enabled=False), "2", "1", judge(GATE).evidence, reason="x", clock=house.clock
     )
     decision = newest(house, "promotion")

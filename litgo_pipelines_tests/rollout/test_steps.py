@@ -28,7 +28,7 @@ from litgo_pipelines.ranking.ranker import HandWeights, LightGBMRanker, Ranker
 from litgo_pipelines.ranking.training_set import DatasetDamaged
 from litgo_pipelines.rollout import decisions
 from litgo_pipelines.rollout.bundle import ACCEPTANCE_FILE, GOLDEN_FILE, GoldenScoresDiffer
-from litgo_pipelines.rollout.conduct import after_the_gate, note_gate
+from litgo_pipelines.rollout.candidates import after_the_gate, note_gate
 from litgo_pipelines.rollout.gate import GateEvidence, judge
 from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, Metadata, PromotionResult, TrainingSetRef
 from litgo_pipelines.rollout.registry import MODEL, Registry

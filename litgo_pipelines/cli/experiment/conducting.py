@@ -37,7 +37,7 @@ def start(
     """
     from litgo_pipelines.cli.marketplace import open_marketplace
     from litgo_pipelines.rollout import experiments, outcomes, states
-    from litgo_pipelines.rollout.conduct import start_waiting
+    from litgo_pipelines.rollout.candidates import start_waiting
     from litgo_pipelines.rollout.planning import Course, expect
 
     actor, now = name_of(by), datetime.now(UTC)

@@ -24,8 +24,8 @@ def status(json: Json = False) -> None:
     from litgo_pipelines.casework.distribution import Terms, gini_since
     from litgo_pipelines.cli.marketplace import open_marketplace
     from litgo_pipelines.rollout import experiments
-    from litgo_pipelines.rollout.conduct import experiment_evidence
     from litgo_pipelines.rollout.readout import judge_experiment
+    from litgo_pipelines.rollout.trials import experiment_evidence
 
     now = datetime.now(UTC)
     with open_marketplace() as marketplace, marketplace.snapshot() as connection:

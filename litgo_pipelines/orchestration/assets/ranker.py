@@ -69,7 +69,7 @@ def candidate_evaluation(
     from litgo_pipelines.casework.replay import GiniReplay
     from litgo_pipelines.orchestration.rollout_figures import off_policy_metadata
     from litgo_pipelines.rollout.bundle import GoldenScoresDiffer, NoGoldenScores
-    from litgo_pipelines.rollout.conduct import estimate_before_traffic, note_gate
+    from litgo_pipelines.rollout.candidates import estimate_before_traffic, note_gate
     from litgo_pipelines.rollout.steps import evaluate_candidate
 
     settings = project.settings
@@ -105,7 +105,7 @@ def promotion(
     On trial is an experiment on a share of the clients; the first version of a marketplace, or any with `AB_TESTING_ENABLED=false`,
     becomes champion at once.
     """
-    from litgo_pipelines.rollout.conduct import after_the_gate
+    from litgo_pipelines.rollout.candidates import after_the_gate
     from litgo_pipelines.rollout.trainings import Training, record_training
 
     candidate = candidate_evaluation.candidate

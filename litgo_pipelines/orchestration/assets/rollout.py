@@ -34,9 +34,9 @@ def experiment_readout(context: dg.AssetExecutionContext, config: Approval, proj
 
     from litgo_pipelines.casework.distribution import Terms, gini_since
     from litgo_pipelines.orchestration.rollout_figures import readout_metadata
-    from litgo_pipelines.rollout.conduct import read_experiment
     from litgo_pipelines.rollout.experiments import approve, running
     from litgo_pipelines.rollout.readings import past_readings
+    from litgo_pipelines.rollout.trials import read_experiment
 
     with project.engine() as engine:
         if config.approved_by:
@@ -73,7 +73,7 @@ def model_quality(context: dg.AssetExecutionContext, project: Project) -> dg.Mat
     import structlog
 
     from litgo_pipelines.orchestration.rollout_figures import quality_metadata
-    from litgo_pipelines.rollout.conduct import watch_champion
+    from litgo_pipelines.rollout.watching import watch_champion
 
     with project.engine() as engine:
         found = watch_champion(engine, project.registry(), project.settings, clock=lambda: datetime.now(UTC), run_id=context.run.run_id)

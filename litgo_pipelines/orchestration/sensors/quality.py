@@ -60,8 +60,8 @@ def plan(cursor: Asked, observed: Observed, now: datetime, window: timedelta) ->
 
 def _observe(project: Project, now: datetime) -> Observed:
     from litgo_pipelines.rollout import freezes
-    from litgo_pipelines.rollout.conduct import look_at_quality
     from litgo_pipelines.rollout.watch import judge_watch
+    from litgo_pipelines.rollout.watching import look_at_quality
 
     with project.connection() as connection:
         found = look_at_quality(connection, project.settings, now, with_features=False)

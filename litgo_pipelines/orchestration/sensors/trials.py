@@ -118,9 +118,10 @@ def _observe(connection: "Connection", now: datetime) -> Observed:
 
 def _held(connection: "Connection", waiting: "Experiment | None", now: datetime) -> str | None:
     """What holds all that happens by itself; nothing holds what a person put in line."""
-    from litgo_pipelines.rollout import conduct, freezes, states
+    from litgo_pipelines.rollout import freezes, states
+    from litgo_pipelines.rollout.decisions import SYSTEM
 
-    if waiting is not None and waiting.actor not in (conduct.PROMOTION, conduct.READOUT):
+    if waiting is not None and waiting.actor not in SYSTEM:
         return None
     frozen, until = freezes.frozen(connection), states.cooldown_until(connection)
     if frozen is not None:

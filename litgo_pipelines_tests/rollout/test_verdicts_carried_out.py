@@ -10,18 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pytest
 
-from litgo_pipelines.rollout import conduct, experiments, freezes, states
-from litgo_pipelines.rollout.conduct import (
-    Reading,
-    Trial,
-    Watched,
-    after_the_gate,
-    note_gate,
-    put_on_trial,
-    read_experiment,
-    start_waiting,
-    watch_champion,
-)
+from litgo_pipelines.rollout import decisions, experiments, freezes, states
+from litgo_pipelines.rollout.candidates import Trial, after_the_gate, note_gate, put_on_trial, start_waiting
 from litgo_pipelines.rollout.experiment_rules import ProvenEvidence, RampEvidence, StartEvidence, judge_proven, judge_ramp, judge_start
 from litgo_pipelines.rollout.experiments import Experiment
 from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, TrainingSetRef
@@ -29,7 +19,9 @@ from litgo_pipelines.rollout.outcomes import MarketGini
 from litgo_pipelines.rollout.readout import ExperimentEvidence, judge_experiment
 from litgo_pipelines.rollout.reconcile import reconcile
 from litgo_pipelines.rollout.registry import CHAMPION, MODEL, Registry
+from litgo_pipelines.rollout.trials import Reading, read_experiment
 from litgo_pipelines.rollout.watch import WatchEvidence, judge_watch
+from litgo_pipelines.rollout.watching import Watched, watch_champion
 from litgo_pipelines.settings import Settings, load_settings
 from litgo_pipelines_tests.rollout.facts import Offer, Unit, no, write, yes
 
@@ -249,7 +241,7 @@ def test_a_winner_is_promoted_and_counts_as_proven(house: House) -> None:
     for evidence in stored:
         again = judge_experiment(ExperimentEvidence.model_validate(evidence))
         assert (again.verdict, again.reasons) == (found.result.verdict, found.result.reasons)
-    assert {one.actor for one in made(house, "promotion")[1:]} == {conduct.READOUT}
+    assert {one.actor for one in made(house, "promotion")[1:]} == {decisions.READOUT}
 
 
 def test_harm_is_stopped_blocked_and_told(house: House) -> None:
@@ -374,12 +366,12 @@ def test_what_a_person_put_in_line_does_not_wait_for_a_freeze(house: House) -> N
     """It begins when the one before it has ended; what the system put in line waits on."""
     experiment = on_trial(house)
     terms = experiments.Terms.of(said())
-    for actor, begins in ((conduct.PROMOTION, False), ("ana", True)):
+    for actor, begins in ((decisions.PROMOTION, False), ("ana", True)):
         with house.engine.begin() as connection:
             experiments.queue(connection, "3", "1", terms, actor=actor, reason="r", at=house.clock(), evidence={"judged": "person"})
             experiments.end(connection, experiment.id, verdict="stopped", conclusion="enough", actor="ana", at=house.clock())
         freeze(house)
-        started, _ = start_waiting(house.engine, house.registry, actor=conduct.READOUT, at=house.clock())
+        started, _ = start_waiting(house.engine, house.registry, actor=decisions.READOUT, at=house.clock())
         assert started is begins
 
 
