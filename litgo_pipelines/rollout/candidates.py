@@ -154,12 +154,13 @@ def start_waiting(
     engine: Engine, registry: Registry, *, actor: str, at: datetime, by_itself: bool = True, run_id: str | None = None
 ) -> tuple[bool, Ruling | None]:
     """Let the experiment in line begin if nothing stands against it; whether it did, and the ruling. None where none waits."""
-    found = registry.champion()
     with engine.begin() as connection:
         experiments.take_turn(connection)
         waits = experiments.waiting(connection)
         if waits is None:
             return False, None
+        # Read within the turn: whoever moves the alias ends what runs in a turn of their own.
+        found = registry.champion()
         # What a person put in line does not wait for a freeze or a cool-down.
         alone = by_itself and waits.actor in SYSTEM
         ruling = judge_start(_start_evidence(connection, registry, waits.challenger, found, at, by_itself=alone))

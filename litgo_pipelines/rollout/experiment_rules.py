@@ -123,7 +123,7 @@ def judge_ramp(evidence: RampEvidence) -> Ruling:
 
 
 class ProvenEvidence(_Evidence):
-    """What decides whether a champion counts as proven by its watch.
+    """What decides whether a champion counts as proven by its watch: hours since it is called healthy, and decisions judged.
 
     Attributes:
         state: what is known of it.

@@ -126,6 +126,7 @@ def observe(connection: Connection, version: str | None, *, actor: str, operatio
 
 def stop_experiment(connection: Connection, why: str, *, actor: str, at: datetime, run_id: str | None = None) -> bool:
     """End the running experiment without a verdict on its arms; whether one ran."""
+    experiments.take_turn(connection)
     running = experiments.running(connection)
     if running is None:
         return False
@@ -171,6 +172,8 @@ def follow(engine: Engine, registry: Registry, *, at: datetime) -> tuple[AliasRe
 
 def _record(connection: Connection, result: AliasResult, evidence: AliasEvidence, at: datetime) -> Decision:
     """What somebody did in the registry: a decision of theirs, and all that follows from it."""
+    # Before any row is touched, as whoever ends an experiment does.
+    experiments.take_turn(connection)
     deleted = result.kind == "version deleted"
     told = "; ".join(result.reasons)
     decision = decisions.record(
@@ -211,6 +214,7 @@ def follow_arms(engine: Engine, registry: Registry, *, at: datetime) -> Decision
     arms = [arm for arm in (running.challenger, running.champion) if arm != HAND_WEIGHTS_VERSION]
     gone = next((arm for arm in arms if not registry.exists(arm)), None)
     if gone is None:
+        _end_overtaken(engine, registry, running, at)
         return None
     told = f"version {gone}, an arm of the running experiment, was deleted in MLflow"
     with engine.begin() as connection:
@@ -228,6 +232,16 @@ def follow_arms(engine: Engine, registry: Registry, *, at: datetime) -> Decision
         experiments.end(connection, running.id, verdict="stopped", conclusion=told, actor=RECONCILE, at=at)
         _tell(connection, decision, f"Version {gone}, an arm of the running experiment, was deleted in MLflow", at)
     return decision
+
+
+def _end_overtaken(engine: Engine, registry: Registry, running: experiments.Experiment, at: datetime) -> None:
+    """End an experiment against a champion that does not answer any more: it began as the alias moved, and nobody takes part in it."""
+    observed = registry.champion()
+    if experiments.registered(running.champion) == observed:
+        return
+    told = f"{observed or HAND_WEIGHTS_VERSION} answers, the experiment compares with {running.champion}"
+    with engine.begin() as connection:
+        experiments.end(connection, running.id, verdict="stopped", conclusion=told, actor=RECONCILE, at=at)
 
 
 def _tell(connection: Connection, decision: Decision, subject: str, at: datetime, *more: str) -> None:

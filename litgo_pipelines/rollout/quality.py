@@ -26,6 +26,8 @@ MOST_READ: Final = 5_000
 """Decisions, the newest ones, that the statistics run over; they begin at 0 there, as they do wherever they were 0."""
 FIRST_PLACES: Final = 3
 """Lawyers of each list that the match score is of: how many are shown below them is the caller's choice, and must not move it."""
+MOST_REFERENCE: Final = 5_000
+"""Decisions that a reference grows to."""
 ANSWERED_WITHIN: Final = timedelta(hours=24)
 """What a decision's offers have to be answered in to count; before, it is not looked at: those who are quick are not like the others."""
 MOST_SAMPLED: Final = 4_000
@@ -102,6 +104,7 @@ class Quality:
 
     Attributes:
         decisions: made since it is watched.
+        judged: of these, compared with the first `LITGO_REFERENCE_DECISIONS`, or with a reference from before.
         evidence: for `watch.judge_watch`.
         fresh_reference: a reference that could be made just now, or knows more than the one kept, and is to be kept; else None.
         scores, moments: of the decisions since then that count.
@@ -111,6 +114,7 @@ class Quality:
 
     version: str
     decisions: int
+    judged: int
     evidence: WatchEvidence
     fresh_reference: Reference | None
     scores: NDArray[np.float64]
@@ -133,24 +137,27 @@ def read_quality(
     as_of: datetime,
     settings: Settings,
     *,
+    judged_since: datetime | None = None,
     was_blocked: bool = False,
     with_features: bool = True,
 ) -> Quality:
     """Read a watched version's decisions and answers up to `as_of`.
 
-    What is judged begins with the watch, or after the reference where that is later. Answers are those to decisions that lawyers had a
-    day for, in the order of the decisions, in the reference and after it alike.
+    What is judged begins with the watch, or after the reference, or at `judged_since`, whatever is latest. Answers are those to decisions
+    that lawyers had a day for, in the order of the decisions, in the reference and after it alike.
 
     Args:
         known: the reference as it was kept, in this watch or in one before; None: it is made of the first `LITGO_REFERENCE_DECISIONS`
             decisions where there are so many, those of the experiment that the version won included. It is made anew only where the
-            newest decisions are all in another embedding space.
+            newest decisions are all in another embedding space. One that was made in this watch grows with the decisions that follow it,
+            up to `MOST_REFERENCE`, as long as these are no worse.
         was_blocked: whether the version was blocked at any time, which is noted in a reference made since.
-        with_features: whether to read the features of both ends as well.
+        with_features: whether to read the features of both ends as well, and let the reference grow.
     """
     least = settings.litgo_reference_decisions
     first, reference = _beginning(connection, version, watched_since, known, as_of, least, was_blocked)
-    since = max([watched_since, *first.moments[-1:]])
+    begin = watched_since if judged_since is None else max(watched_since, judged_since)
+    since = max([begin, *first.moments[-1:]])
     later = _decided(connection, version, since, as_of, MOST_READ, newest=True)
     anew = None if reference is None else _anew(later, reference, least, was_blocked)
     if anew is not None:
@@ -158,6 +165,11 @@ def read_quality(
         since = first.moments[-1]
         later = later.part(np.array([one > since for one in later.moments], dtype=bool))
     reference = None if reference is None else _with_answers(connection, version, reference, as_of, least)
+    grown = _grown(connection, version, watched_since, reference, as_of, settings) if with_features else None
+    if grown is not None:
+        first, reference = grown
+        since = max(begin, first.moments[-1])
+        later = later.part(np.array([one > since for one in later.moments], dtype=bool))
     own = counted(later.spaces, np.zeros(len(later.ids)), reference) if reference is not None else np.zeros(len(later.ids), dtype=bool)
     recent = np.array([one > as_of - timedelta(hours=settings.degradation_window) for one in later.moments], dtype=bool)
     promised, accepted = np.zeros(0), np.zeros(0)
@@ -176,10 +188,13 @@ def read_quality(
     )
     counting = later.part(own)
     nothing = np.zeros((0, len(FEATURE_COLUMNS)))
-    features = (_features(connection, first.ids), _features(connection, counting.ids[::-1])) if with_features else (nothing, nothing)
+    features = (nothing, nothing)
+    if with_features and reference is not None and first.ids:
+        features = _both_ends(connection, version, first, reference.space, as_of, least)
     return Quality(
         version=version,
         decisions=decisions_since(connection, version, watched_since, as_of),
+        judged=len(counting.scores) + (0 if reference is None else _absorbed(reference, watched_since, least)),
         evidence=evidence,
         fresh_reference=None if reference == known else reference,
         scores=counting.scores,
@@ -235,6 +250,31 @@ def _made_of(first: Decided, space: str, least: int, was_blocked: bool) -> Refer
     return made.model_copy(update={"began": first.moments[0], "ended": first.moments[-1], "after_block": was_blocked})
 
 
+def _absorbed(reference: Reference, watched_since: datetime, least: int) -> int:
+    """Decisions of this watch that were judged before they became a part of the reference."""
+    return max(0, reference.count - least) if reference.began is not None and reference.began >= watched_since else 0
+
+
+def _grown(
+    connection: Connection, version: str, watched_since: datetime, reference: Reference | None, as_of: datetime, settings: Settings
+) -> tuple[Decided, Reference] | None:
+    """A reference of twice as many decisions, where so many have ripened and those added lie nearer to it than to the threshold.
+
+    The more decisions it is made of, the smaller a fall shows, and the sooner; what has fallen already must not become the measure.
+    """
+    if reference is None or reference.began is None or reference.began < watched_since or reference.count >= MOST_REFERENCE:
+        return None
+    wanted = min(2 * reference.count, MOST_REFERENCE)
+    found = _decided(connection, version, reference.began - _INSTANT, as_of - ANSWERED_WITHIN, 4 * wanted, newest=False)
+    first = _those_in(found, reference.space, wanted)
+    if len(first.ids) < wanted:
+        return None
+    if first.scores[reference.count :].mean() < (1 + settings.quality_threshold) / 2 * reference.mean:
+        return None
+    made = _made_of(first, reference.space, wanted, reference.after_block)
+    return None if made is None else (first, _with_answers(connection, version, made, as_of, settings.litgo_reference_decisions))
+
+
 def _with_answers(connection: Connection, version: str, reference: Reference, as_of: datetime, least: int) -> Reference:
     """The reference with what became of its own offers, once all lawyers had the time to answer them."""
     if reference.accepted_ratio is not None or reference.began is None or reference.ended is None:
@@ -279,6 +319,15 @@ def _answers(
     asked = {"version": version, "space": space, "since": since, "until": until, "within": ANSWERED_WITHIN, "most": most}
     rows = connection.execute(text(_ANSWERS), asked).all()
     return np.array([row.promised for row in rows], dtype=np.float64), np.array([row.accepted for row in rows], dtype=np.float64)
+
+
+def _both_ends(
+    connection: Connection, version: str, first: Decided, space: str, as_of: datetime, least: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Features of the first `least` decisions, however many the reference has grown to, and of the newest ones after them."""
+    began = first.moments[: max(least, 1)][-1]
+    newest = _those_in(_decided(connection, version, began, as_of, MOST_SAMPLED // FIRST_PLACES, newest=True), space, MOST_SAMPLED)
+    return _features(connection, first.ids[:least]), _features(connection, newest.ids[::-1])
 
 
 def _features(connection: Connection, ids: list[object]) -> NDArray[np.float64]:

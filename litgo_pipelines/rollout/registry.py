@@ -190,6 +190,20 @@ class Registry:
         found = self.client.search_registered_models(f"name='{MODEL}'")
         return {alias: str(version) for alias, version in found[0].aliases.items()} if found else {}
 
+    def has_files(self, version: str) -> bool:
+        """Whether the store holds anything of a version, whatever is kept on disk here."""
+        from mlflow.artifacts import list_artifacts
+        from mlflow.exceptions import MlflowException
+
+        with unavailable_as_such(self.uri):
+            source = self.client.get_model_version_download_uri(MODEL, version)
+            try:
+                return bool(list_artifacts(artifact_uri=source, tracking_uri=self.client.tracking_uri))
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return False
+                raise
+
     def load(self, version: str) -> LightGBMRanker:
         """The ranker of a version, fetched once, after it has reproduced its golden scores.
 

@@ -7,7 +7,8 @@ When a version may move lives in `rules`; what somebody else did to the alias is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from litgo_pipelines.marketplace import outbox
 from litgo_pipelines.rollout import decisions, experiments, states
 from litgo_pipelines.rollout.decisions import Action, Decision
-from litgo_pipelines.rollout.following import alone, answered, follow, observe, stop_experiment
+from litgo_pipelines.rollout.following import Busy, alone, answered, follow, observe, stop_experiment
 from litgo_pipelines.rollout.freezes import frozen
 from litgo_pipelines.rollout.registry import Registry, RegistryUnavailable, Superseded
 from litgo_pipelines.rollout.rules import (
@@ -207,17 +208,23 @@ def rollback_steps(
 ) -> Generator[str, None, Moved]:
     """`roll_back`, which yields the name of each step done."""
     wish = _Wish(actor, reason, evidence, by_itself, run_id)
-    with alone(engine):
-        try:
-            settled = _settle(engine, registry, clock)
-        except RegistryUnavailable as error:
-            _tell_stuck(engine, version, reason, error, clock())
-            raise
+    with _told_where_stuck(engine, version, reason, clock), alone(engine):
+        settled = _settle(engine, registry, clock)
         finished = next((one for one in settled if one.action == "rollback" and one.from_version == version and one.result == "done"), None)
         yield "settled"
         if finished is not None:
             return Moved("done", finished, finished.to_version, finished.reason)
         return (yield from _withdraw(engine, registry, version, wish, cooldown / timedelta(hours=1), clock))
+
+
+@contextmanager
+def _told_where_stuck(engine: Engine, version: str, reason: str, clock: Clock) -> Iterator[None]:
+    """Tell people where a champion that should be withdrawn cannot be: MLflow or its files are away, or somebody holds the alias."""
+    try:
+        yield
+    except (RegistryUnavailable, Busy) as error:
+        _tell_stuck(engine, version, reason, error, clock())
+        raise
 
 
 def _withdraw(
@@ -387,7 +394,9 @@ def _unusable(registry: Registry, version: str) -> str | None:
         registry.load(version)
     except RegistryUnavailable as error:
         # Where its files lie may be away, which says nothing about the version; or they are gone.
-        if getattr(error.__cause__, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
+        gone = getattr(error.__cause__, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+        # A store that holds no version's files is not there: an unmounted folder, another bucket.
+        if not gone or not any(registry.has_files(one.version) for one in registry.versions()):
             raise
         return f"its files are gone: {error}"
     except Exception as error:
@@ -443,6 +452,8 @@ def _carry_out(engine: Engine, registry: Registry, intent: Decision, clock: Cloc
 def _conclude_done(engine: Engine, intent: Decision, at: datetime) -> Decision:
     """All that follows from a move, in one transaction."""
     with engine.begin() as connection:
+        # Before any row is touched: whoever ends an experiment takes its turn first, then rows.
+        experiments.take_turn(connection)
         decision = decisions.conclude(connection, intent, "done", at=at)
         if intent.action == "promotion":
             _promoted(connection, decision, at)
@@ -456,10 +467,11 @@ def _promoted(connection: Connection, decision: Decision, at: datetime) -> None:
     version, upstream = decision.to_version, decision.evidence["evidence"]["upstream"]
     assert version is not None
     unblocked = states.override(connection, version, f"override by {decision.actor}: {decision.reason}", at)
-    if not unblocked and upstream.get("experiment_id") and upstream.get("verdict") == "promote":
-        states.mark_proven(connection, version, "it won its experiment", at)
     running = experiments.running(connection)
-    if running is not None and str(running.id) == upstream.get("experiment_id"):
+    won = running is not None and str(running.id) == upstream.get("experiment_id")
+    if won and not unblocked and upstream.get("verdict") == "promote":
+        states.mark_proven(connection, version, "it won its experiment", at)
+    if running is not None and won:
         experiments.end(
             connection,
             running.id,
@@ -517,7 +529,8 @@ def _not_moved(
     """Record that nothing is moved; once, however often the same is asked for and stopped by the same."""
     with engine.begin() as connection:
         before = _newest(connection, action, to_version)
-        if before is None or not _same(before, outcome, from_version, to_version, wish, result):
+        told = before is not None and _same(before, outcome, from_version, to_version, wish, result)
+        if before is None or not told or _recovered_since(connection, before):
             before = decisions.record(
                 connection,
                 action,
@@ -533,6 +546,12 @@ def _not_moved(
             if outcome == "held":
                 _tell_held(connection, before)
     return Moved(outcome, before, found, before.reason)
+
+
+def _recovered_since(connection: Connection, before: Decision) -> bool:
+    """Whether the version was called healthy after a decision about it: then it is another fall that is told of now."""
+    later = decisions.history(connection, 20, version=before.from_version, after=before.id)
+    return any(one.action == "watch" and one.result == "healthy" for one in later)
 
 
 def _newest(connection: Connection, action: Action, version: str | None) -> Decision | None:
@@ -581,13 +600,13 @@ def _tell(connection: Connection, key: str, subject: str, decision: Decision, at
     )
 
 
-def _tell_stuck(engine: Engine, version: str, reason: str, error: RegistryUnavailable, at: datetime) -> None:
+def _tell_stuck(engine: Engine, version: str, reason: str, error: Exception, at: datetime) -> None:
     """Once a day, because whoever watches asks again and again."""
     with engine.begin() as connection:
         outbox.tell(
             connection,
             key=f"rollback stuck:{version}:{at.astimezone(UTC):%Y-%m-%d}",
-            subject=f"Version {version} should be withdrawn, but MLflow does not answer",
+            subject=f"Version {version} should be withdrawn, but cannot be now",
             body=f"{reason}.\n{error}\nIt is tried again with the next look.",
             at=at,
             details={"from_version": version},

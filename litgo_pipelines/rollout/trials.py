@@ -193,9 +193,20 @@ def _promote(judged: _Judged, said: dict[str, Any], told: str, actor: str) -> st
         run_id=judged.run_id,
     )
     if moved.outcome == "superseded":
-        with judged.engine.begin() as connection:
-            judged.end(connection, "stopped", moved.reason)
+        _give_up(judged, moved.reason)
+    elif moved.outcome == "refused" and moved.decision.evidence["evidence"]["unusable"] is not None:
+        _give_up(judged, moved.reason, "cannot answer")
     return f"promotion {moved.outcome}: {moved.reason}"
+
+
+def _give_up(judged: _Judged, conclusion: str, what: str | None = None) -> None:
+    """End an experiment whose winner cannot be promoted any more; `what` is wrong with the winner is told."""
+    experiment, at = judged.experiment, judged.clock()
+    with judged.engine.begin() as connection:
+        experiments.end(connection, experiment.id, verdict="stopped", conclusion=conclusion, actor=READOUT, at=at, run_id=judged.run_id)
+        if what is not None:
+            subject = f"Version {experiment.challenger} won its experiment, but {what}"
+            judged.tell(connection, what, subject, f"{conclusion}. The champion {experiment.champion} stays.")
 
 
 def _on_to_ab(judged: _Judged) -> str:

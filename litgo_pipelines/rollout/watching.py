@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from litgo_pipelines.rollout.registry import Registry
     from litgo_pipelines.settings import Settings
 
+_LAST_UNFREEZE = "SELECT max(decided_at) FROM litgo.decisions WHERE action = 'unfreeze'"
+
+_HEALTHY_SINCE = """
+SELECT decided_at FROM (
+    SELECT result, decided_at FROM litgo.decisions WHERE action = 'watch' AND to_version = :version ORDER BY id DESC LIMIT 1
+) w WHERE result = 'healthy'
+"""
+
 _LAST_WATCH = "SELECT result FROM litgo.decisions WHERE action = 'watch' AND to_version = :version ORDER BY id DESC LIMIT 1"
 
 
@@ -42,15 +50,28 @@ class Watched:
 def look_at_quality(
     connection: Connection, settings: Settings, at: datetime, *, with_features: bool = True
 ) -> tuple[states.State, Quality] | None:
-    """The version that is watched, and its quality; None where none is: the hand weights answer."""
+    """The version that is watched, and its quality since then or since a freeze was lifted; None where none is watched."""
+    from sqlalchemy import text
+
     watched = [one for one in states.states(connection).values() if one.watched_since is not None]
     if not watched:
         return None
     (state,) = watched
     assert state.watched_since is not None
     known = None if state.reference is None else Reference.model_validate(state.reference)
-    given = {"was_blocked": state.was_blocked, "with_features": with_features}
-    return state, read_quality(connection, state.version, state.watched_since, known, at, settings, **given)
+    quality = read_quality(
+        connection,
+        state.version,
+        state.watched_since,
+        known,
+        at,
+        settings,
+        # What happened while people had frozen the models was theirs to judge.
+        judged_since=connection.execute(text(_LAST_UNFREEZE)).scalar_one(),
+        was_blocked=state.was_blocked,
+        with_features=with_features,
+    )
+    return state, quality
 
 
 def watch_champion(engine: Engine, registry: Registry, settings: Settings, *, clock: Clock, run_id: str | None = None) -> Watched:
@@ -140,14 +161,17 @@ def _roll_back(
 def _prove(
     engine: Engine, settings: Settings, state: states.State, quality: Quality, result: WatchResult, at: datetime, run_id: str | None
 ) -> list[str]:
-    assert state.watched_since is not None
+    from sqlalchemy import text
+
+    with engine.connect() as connection:
+        since = connection.execute(text(_HEALTHY_SINCE), {"version": state.version}).scalar_one_or_none() or at
     ruling = judge_proven(
         ProvenEvidence(
             version=state.version,
             state=state.state,
-            hours=round((at - state.watched_since).total_seconds() / 3600, 3),
+            hours=round((at - since).total_seconds() / 3600, 3),
             least_hours=settings.litgo_proven_hours,
-            decisions=quality.decisions,
+            decisions=quality.judged,
             verdict=result.verdict,
             reference_after_block=quality.evidence.reference is not None and quality.evidence.reference.after_block,
         )

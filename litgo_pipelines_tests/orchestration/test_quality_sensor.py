@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litgo_pipelines.orchestration.sensors.due import AGAIN, Asked
+from litgo_pipelines.orchestration.sensors.due import Asked
 from litgo_pipelines.orchestration.sensors.quality import Observed, plan
 from litgo_pipelines.ranking.text import NO_SPACE
 from litgo_pipelines_tests.orchestration.conftest import Ticks
@@ -30,6 +31,8 @@ def asked(minutes: float, about: str = "1", seen: int = 0, reason: str = "new de
     return Asked(about=about, reason=reason, seen=seen, at=NOW - timedelta(minutes=minutes), count=3, repeats=repeats)
 
 
+FROZEN = "degraded, but frozen by ana"
+
 TABLE: dict[str, tuple[Asked, Observed, bool]] = {
     "nobody is champion": (Asked(), Observed(None), False),
     "nobody is champion any more": (asked(600), Observed(None), False),
@@ -41,12 +44,15 @@ TABLE: dict[str, tuple[Asked, Observed, bool]] = {
     "another champion": (asked(1, seen=900), Observed("2", 3, "insufficient data"), True),
     "degraded": (asked(1, seen=900), Observed("1", 901, "degraded"), True),
     "degraded without anything new": (asked(1, seen=900), Observed("1", 900, "degraded"), True),
-    "degraded, and asked for": (asked(9, seen=900, reason="degraded"), Observed("1", 990, "degraded"), False),
-    "degraded, and still champion": (asked(10, seen=900, reason="degraded"), Observed("1", 900, "degraded"), True),
-    "degraded, and still champion after three runs": (asked(39, reason="degraded", repeats=2), Observed("1", 990, "degraded"), False),
-    "degraded, and still champion for days": (asked(1440, reason="degraded", repeats=99), Observed("1", 900, "degraded"), True),
+    "degraded, and asked for": (asked(0, seen=900, reason="degraded"), Observed("1", 990, "degraded"), False),
+    "degraded, and still champion": (asked(1, seen=900, reason="degraded"), Observed("1", 900, "degraded"), True),
+    "degraded, and still champion after three runs": (asked(3, reason="degraded", repeats=2), Observed("1", 990, "degraded"), False),
+    "degraded, and still champion for days": (asked(10, reason="degraded", repeats=99), Observed("1", 900, "degraded"), True),
+    "degraded, frozen, and asked for": (asked(9, reason=FROZEN), Observed("1", 990, "degraded", "frozen by ana"), False),
+    "degraded, frozen, and still champion": (asked(10, reason=FROZEN), Observed("1", 990, "degraded", "frozen by ana"), True),
+    "degraded, frozen, for days": (asked(1439, reason=FROZEN, repeats=99), Observed("1", 990, "degraded", "frozen by ana"), False),
     "degraded, and no longer frozen": (
-        asked(1, reason="degraded, but frozen by ana", repeats=9),
+        asked(1, reason=FROZEN, repeats=9),
         Observed("1", 900, "degraded"),
         True,
     ),
@@ -57,7 +63,7 @@ TABLE: dict[str, tuple[Asked, Observed, bool]] = {
 
 @pytest.mark.parametrize("what", TABLE)
 def test_a_champion_is_looked_at_every_window_and_at_once_when_degraded(what: str) -> None:
-    """Only if it decided anything; a degraded one again after ten minutes, then more rarely, in case the run could not withdraw it."""
+    """Only if it decided anything; a degraded one again after a minute, at least every ten, in case the run could not withdraw it."""
     cursor, observed, start = TABLE[what]
     found = plan(cursor, observed, NOW, WINDOW)
     assert found.start == start, found.reason
@@ -79,16 +85,29 @@ def test_a_champion_is_looked_at_every_window_and_at_once_when_degraded(what: st
         Observed, st.sampled_from([None, "1", "2"]), st.integers(0, 50), st.sampled_from(["healthy", "degraded", "insufficient data"])
     ),
 )
-def test_no_run_is_asked_for_twice_within_ten_minutes_for_the_same(
+def test_no_run_is_asked_for_twice_within_a_minute_for_the_same(
     about: str, reason: str, seen: int, minutes: int, observed: Observed
 ) -> None:
     """Right after a run was asked for, the same observation asks for none."""
     first = plan(asked(minutes, about, seen, reason), observed, NOW, WINDOW)
-    again = plan(first.cursor, observed, NOW + AGAIN - timedelta(seconds=1), WINDOW)
+    again = plan(first.cursor, observed, NOW + timedelta(seconds=59), WINDOW)
     assert not (first.start and again.start)
 
 
-def test_a_degraded_champion_that_cannot_be_withdrawn_is_tried_ever_more_rarely() -> None:
+def test_a_rollback_that_fails_is_tried_at_least_every_ten_minutes() -> None:
+    """MLflow is away for six hours: the first try after that comes within ten minutes, and there were not hundreds before."""
+    cursor, asked_at = Asked(), []
+    for tick in range(7 * 60 * 2):
+        found = plan(cursor, Observed("1", 900 + tick, "degraded"), NOW + tick * timedelta(seconds=30), WINDOW)
+        cursor = found.cursor
+        if found.start:
+            asked_at.append(tick / 2)
+    assert asked_at[:5] == [0, 1, 3, 7, 15]
+    assert all(after - before <= 10 for before, after in itertools.pairwise(asked_at))
+    assert len(asked_at) < 60
+
+
+def test_a_degraded_champion_that_is_held_is_tried_ever_more_rarely() -> None:
     """Frozen for a week, in which it goes on deciding: two ticks a minute ask for no more than fifteen runs; lifted, for one at once."""
     cursor, asked_at = Asked(), []
     for tick in range(7 * 24 * 60 * 2):

@@ -226,9 +226,9 @@ def test_a_champion_with_few_decisions_has_no_verdict_yet(location: Location, de
 
 def test_a_healthy_champion_is_shown_with_figures_and_pictures(location: Location, decided: Decided) -> None:
     """Score against reference, and drift; with enough of both it counts as proven."""
-    decided.cases(600, 0.6)
-    found = watch(location, litgo_proven_hours=5, litgo_reference_decisions=200)
-    assert (found["verdict"], found["decisions"], found["reference_decisions"]) == ("healthy", 600, 200)
+    decided.cases(700, 0.6)
+    found = watch(location, litgo_proven_hours=0, litgo_reference_decisions=200)
+    assert (found["verdict"], found["decisions"], found["reference_decisions"]) == ("healthy", 700, 200)
     assert found["reference_mean"] == pytest.approx(0.6, abs=1e-3)
     assert (found["threshold"], found["window_hours"], found["fallback_in_window"]) == (0.85, 1.0, 0)
     assert found["match_score"].startswith("![Match score against its reference")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from litgo_pipelines.rollout import decisions, experiments, freezes
 from litgo_pipelines.rollout.decisions import NotSaid
 from litgo_pipelines.rollout.reconcile import reconcile
-from litgo_pipelines.rollout.registry import Registry, RegistryUnavailable
+from litgo_pipelines.rollout.registry import MODEL, Registry, RegistryUnavailable
 from litgo_pipelines.rollout.rules import PromotionEvidence, RollbackEvidence, judge_promotion, judge_rollback
 from litgo_pipelines.rollout.transitions import (
     PROMOTION_STEPS,
@@ -282,6 +283,23 @@ def test_a_version_whose_files_are_away_is_not_passed_over(house: House, monkeyp
         with pytest.raises(RegistryUnavailable):
             house.roll_back("2")
     assert house.registry.champion() == "2"
+    assert house.alerts() == ["Version 2 should be withdrawn, but cannot be now"]
+    assert house.roll_back("2").version == "1"
+
+
+def test_a_store_without_any_files_is_not_there(house: House, tmp_path: Path) -> None:
+    """A folder that is not mounted looks like versions whose files were deleted: nothing is concluded from it."""
+    house.prove("1")
+    house.promote("2", "1")
+    away = Registry(house.registry.uri, tmp_path / "another cache")
+    folders = {Path(unquote(urlsplit(one.source).path)) for one in stored(house)}
+    for folder in folders:
+        folder.rename(folder.with_name(f"{folder.name}-away"))
+    with pytest.raises(RegistryUnavailable):
+        type(house)(house.engine, away).roll_back("2")
+    assert house.registry.champion() == "2"
+    for folder in folders:
+        folder.with_name(f"{folder.name}-away").rename(folder)
     assert house.roll_back("2").version == "1"
 
 
@@ -325,11 +343,16 @@ def test_a_rollback_while_mlflow_is_away_is_told_once_a_day(house: House) -> Non
     for _ in range(2):
         with pytest.raises(RegistryUnavailable):
             away.roll_back("1")
-    assert house.alerts() == ["Version 1 should be withdrawn, but MLflow does not answer"]
+    assert house.alerts() == ["Version 1 should be withdrawn, but cannot be now"]
     house.clock.pass_by(days=1)
     with pytest.raises(RegistryUnavailable):
         away.roll_back("1")
     assert len(house.alerts()) == 2
+
+
+def stored(house: House) -> list[Any]:
+    """The versions as MLflow has them."""
+    return list(house.registry.client.search_model_versions(f"name='{MODEL}'"))
 
 
 def _away(house: House) -> House:

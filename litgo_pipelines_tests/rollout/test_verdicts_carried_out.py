@@ -12,6 +12,7 @@ import pytest
 
 from litgo_pipelines.rollout import decisions, experiments, freezes, states
 from litgo_pipelines.rollout.candidates import Trial, after_the_gate, note_gate, put_on_trial, start_waiting
+from litgo_pipelines.rollout.decisions import Decision
 from litgo_pipelines.rollout.experiment_rules import ProvenEvidence, RampEvidence, StartEvidence, judge_proven, judge_ramp, judge_start
 from litgo_pipelines.rollout.experiments import Experiment
 from litgo_pipelines.rollout.handovers import CandidateRef, EvaluationRef, TrainingSetRef
@@ -19,6 +20,7 @@ from litgo_pipelines.rollout.outcomes import MarketGini
 from litgo_pipelines.rollout.readout import ExperimentEvidence, judge_experiment
 from litgo_pipelines.rollout.reconcile import reconcile
 from litgo_pipelines.rollout.registry import CHAMPION, MODEL, Registry
+from litgo_pipelines.rollout.replays import replay
 from litgo_pipelines.rollout.trials import Reading, read_experiment
 from litgo_pipelines.rollout.watch import WatchEvidence, judge_watch
 from litgo_pipelines.rollout.watching import Watched, watch_champion
@@ -394,7 +396,20 @@ def test_a_winner_whose_champion_was_changed_is_superseded(house: House) -> None
     assert read(house).done[0].startswith("promotion superseded")
     assert (house.registry.champion(), row(house, experiment).status, row(house, experiment).verdict) == ("3", "ended", "stopped")
     assert "2" not in house.states()
+    assert replay(Decision(*made(house, "experiment ended")[-1])).same
     assert [one.actor for one in made(house, "alias moved")] == ["mlflow-ui"]
+
+
+def test_a_winner_that_cannot_answer_any_more_ends_its_experiment(house: House, tmp_path: Path) -> None:
+    """Its files were spoilt meanwhile: it is not promoted, people are told, and the line is free."""
+    experiment = on_trial(house)
+    clients(house, (0.2, 0.8))
+    house.registry.load("2")
+    for file in (tmp_path / "cache").glob("2-*/**/golden_scores.json"):
+        file.write_text(file.read_text().replace('"digest": "', '"digest": "0'))
+    assert read(house).done[0].startswith("promotion refused")
+    assert (house.registry.champion(), row(house, experiment).verdict) == ("1", "stopped")
+    assert house.alerts() == ["Version 2 won its experiment, but cannot answer"]
 
 
 class Overtaken(Registry):
@@ -633,7 +648,7 @@ def test_a_rollback_ends_the_experiment_on_its_champion(house: House) -> None:
 
 
 def test_a_degraded_champion_goes_on_while_models_are_frozen(house: House) -> None:
-    """People are told once, however often it is looked at; it is withdrawn when the freeze is lifted."""
+    """People are told once, however often it is looked at; what it does after the freeze is lifted is judged again."""
     house.promote("1", None)
     degraded(house, "1")
     freeze(house)
@@ -642,7 +657,54 @@ def test_a_degraded_champion_goes_on_while_models_are_frozen(house: House) -> No
     assert (house.registry.champion(), len(house.alerts()), len(made(house, "rollback"))) == ("1", 1, 1)
     freeze(house, on=False)
     watch(house)
+    assert house.registry.champion() == "1"
+    decide(house, around(0.3, 150, seed=2))
+    watch(house)
     assert house.registry.champion() is None
+
+
+def test_what_fell_and_rose_again_under_a_freeze_is_not_withdrawn_afterwards(house: House) -> None:
+    """As in a recess: the freeze is lifted when it is over, and the champion is healthy."""
+    house.promote("1", None)
+    degraded(house, "1")
+    freeze(house)
+    watch(house)
+    decide(house, around(0.6, 150, seed=3))
+    freeze(house, on=False)
+    found = watch(house)
+    assert (house.registry.champion(), found.result.verdict) == ("1", "insufficient data")  # type: ignore[union-attr]
+    decide(house, around(0.6, 50, seed=4))
+    assert watch(house).result.verdict == "healthy"  # type: ignore[union-attr]
+
+
+def test_a_second_fall_under_one_freeze_is_told_as_well(house: House) -> None:
+    """The champion recovered in between: whoever read of Monday's fall knows nothing of Friday's."""
+    house.promote("1", None)
+    decide(house, around(0.6, 100))
+    freeze(house)
+    for seed in (1, 2):
+        decide(house, around(0.3, 40, seed=seed))
+        watch(house)
+        watch(house)
+        assert len(house.alerts()) == seed
+        decide(house, around(0.62, 1500, seed=seed))
+        assert watch(house).result.verdict == "healthy"  # type: ignore[union-attr]
+
+
+def test_a_reference_grows_while_what_follows_is_no_worse(house: House) -> None:
+    """Doubled once the decisions have ripened; one that has fallen halfway to the threshold does not become the measure."""
+    house.promote("1", None)
+    decide(house, around(0.6, 250))
+    watch(house)
+    house.clock.pass_by(hours=25)
+    watch(house)
+    grown = house.states()["1"].reference
+    assert grown is not None
+    assert (grown["count"], round(grown["mean"], 2)) == (200, 0.6)
+    decide(house, around(0.53, 300, seed=1))
+    house.clock.pass_by(hours=25)
+    watch(house)
+    assert house.states()["1"].reference == grown
 
 
 def test_a_champion_is_proven_after_hours_and_decisions_of_health(house: House) -> None:
@@ -653,7 +715,7 @@ def test_a_champion_is_proven_after_hours_and_decisions_of_health(house: House) 
     house.clock.pass_by(hours=25)
     watch(house)
     assert house.states()["1"].state == "unproven"
-    decide(house, around(0.6, 200, seed=1))
+    decide(house, around(0.6, 300, seed=1))
     assert any("proven: healthy for 25 h and 500 decisions" in one for one in watch(house).done)
     assert house.states()["1"].state == "proven"
     watch(house)
@@ -695,6 +757,7 @@ def test_a_blocked_version_that_comes_back_is_compared_with_what_it_was(house: H
     assert house.registry.champion() is None
     house.promote("1", None, by_itself=False, actor="ana")
     decide(house, around(score, 600, seed=1))
+    watch(house)
     house.clock.pass_by(hours=25)
     watch(house)
     assert house.states()["1"].state == state

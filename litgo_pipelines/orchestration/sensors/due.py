@@ -14,6 +14,7 @@ AGAIN = timedelta(minutes=10)
 LONGEST = timedelta(days=1)
 """Each time in vain the pause doubles, up to this."""
 _MOST_DOUBLINGS = 8
+_SOON = timedelta(minutes=1)
 
 
 class Asked(BaseModel):
@@ -51,17 +52,23 @@ class Asked(BaseModel):
         """How long ago that was; for ever, where nothing was asked for."""
         return timedelta.max if self.at is None else now - self.at
 
-    def pause(self, about: str, reason: str) -> timedelta:
-        """How long after the last time the same may be asked for; none where it is not the same."""
+    def pause(self, about: str, reason: str, *, urgent: bool = False) -> timedelta:
+        """How long after the last time the same may be asked for; none where it is not the same.
+
+        Args:
+            urgent: what nothing stands against and cannot wait: a minute at first, never more than ten.
+        """
         if (self.about, self.reason) != (about, reason):
             return timedelta()
-        return min(AGAIN * (1 << min(self.repeats, _MOST_DOUBLINGS)), LONGEST)
+        first, longest = (_SOON, AGAIN) if urgent else (AGAIN, LONGEST)
+        return min(first * (1 << min(self.repeats, _MOST_DOUBLINGS)), longest)
 
-    def told(self, about: str, reason: str) -> str:
+    def told(self, about: str, reason: str, *, urgent: bool = False) -> str:
         """Why the same is not asked for yet: how often it was, and when it will be."""
         assert self.at is not None
         often = f"{self.repeats + 1} times" if self.repeats else "once"
-        return f"{reason}: asked for {often}, again at {(self.at + self.pause(about, reason)).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        at = self.at + self.pause(about, reason, urgent=urgent)
+        return f"{reason}: asked for {often}, again at {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
     def fulfilled(self) -> Self:
         """The cursor where what was asked for came about: to ask for more of it is no repetition."""

@@ -40,14 +40,15 @@ class Plan:
 
 
 def plan(cursor: Asked, observed: Observed, now: datetime, window: timedelta) -> Plan:
-    """At once when degraded, and again ever more rarely while it still is; every window else, if there are new decisions."""
+    """At once when degraded, again soon while it still is, and ever more rarely while it is held; every window else, if there is news."""
     if observed.version is None:
         return Plan(False, cursor, "nothing is watched: no version is champion")
     if observed.verdict == "degraded":
         # Once nothing holds it any more the reason is another one, which is asked for at once.
-        degraded = "degraded" if observed.held is None else f"degraded, but {observed.held}"
-        if cursor.since(now) < cursor.pause(observed.version, degraded):
-            return Plan(False, cursor, f"version {observed.version} is {cursor.told(observed.version, degraded)}")
+        urgent = observed.held is None
+        degraded = "degraded" if urgent else f"degraded, but {observed.held}"
+        if cursor.since(now) < cursor.pause(observed.version, degraded, urgent=urgent):
+            return Plan(False, cursor, f"version {observed.version} is {cursor.told(observed.version, degraded, urgent=urgent)}")
         return Plan(True, cursor.again(observed.version, degraded, now, observed.decisions), degraded)
     known = cursor.about == observed.version
     new = observed.decisions - (cursor.seen if known else 0)
