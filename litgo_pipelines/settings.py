@@ -146,6 +146,31 @@ class Settings(BaseSettings):
     litgo_proven_hours: float = Field(24.0, ge=0, description="Hours of healthy watch after which a champion counts as proven.")
     litgo_cooldown_hours: float = Field(24.0, ge=0, description="Hours after a rollback during which nothing is promoted by itself.")
 
+    openai_timeout: float = Field(30.0, gt=0, le=600, description="Seconds that one request to OpenAI may take.")
+    docusign_timeout: float = Field(45.0, gt=0, le=600, description="Seconds that one request to DocuSign may take.")
+    onesignal_timeout: float = Field(15.0, gt=0, le=600, description="Seconds that one request to OneSignal may take.")
+    sendgrid_timeout: float = Field(15.0, gt=0, le=600, description="Seconds that one request to SendGrid may take.")
+    openai_deadline: float = Field(
+        25.0, gt=0, le=600, description="Seconds that a call to OpenAI may take in all, repetitions and pauses included."
+    )
+    docusign_deadline: float = Field(
+        25.0, gt=0, le=600, description="Seconds that a call to DocuSign may take in all, repetitions and pauses included."
+    )
+    onesignal_deadline: float = Field(
+        25.0, gt=0, le=600, description="Seconds that a call to OneSignal may take in all, repetitions and pauses included."
+    )
+    sendgrid_deadline: float = Field(
+        25.0, gt=0, le=600, description="Seconds that a call to SendGrid may take in all, repetitions and pauses included."
+    )
+    fallback_enabled: bool = Field(
+        True,
+        description="Whether work goes on in a simpler way while a vendor is out of reach; `false`: it fails with a clear error.",
+    )
+    litgo_breaker_failures: int = Field(5, ge=1, le=1000, description="Failed requests in a row after which a vendor is left alone.")
+    litgo_breaker_seconds: float = Field(
+        60.0, gt=0, le=3600, description="Seconds that a vendor is left alone; then one request at a time may try."
+    )
+
     litgo_controller_name: str = Field("LITGO", description="Controller of personal data (LGPD), as letters to lawyers name it.")
     litgo_dpo_contact: str = Field(
         "encarregado@example.com", description="Where a lawyer reaches the data protection officer (encarregado), as letters name it."

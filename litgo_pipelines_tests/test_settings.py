@@ -39,6 +39,16 @@ from litgo_pipelines.settings import SettingsError, load_settings
         ("LITGO_REFERENCE_DECISIONS", "99"),
         ("LITGO_PROVEN_HOURS", "-1"),
         ("LITGO_COOLDOWN_HOURS", "-1"),
+        *(
+            (f"{vendor}_{what}", value)
+            for vendor in ("OPENAI", "DOCUSIGN", "ONESIGNAL", "SENDGRID")
+            for what in ("TIMEOUT", "DEADLINE")
+            for value in ("-1", "0", "soon")
+        ),
+        ("OPENAI_TIMEOUT", "inf"),
+        ("FALLBACK_ENABLED", "maybe"),
+        ("LITGO_BREAKER_FAILURES", "0"),
+        ("LITGO_BREAKER_SECONDS", "-60"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:

@@ -433,6 +433,38 @@ notifications = Table(
     comment="Outbox: what is to be told, written before anything else moves.",
 )
 
+external_calls = Table(
+    "external_calls",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("service", Text, CheckConstraint("service ~ '^[a-z]{1,30}$'", name="service"), nullable=False),
+    Column(
+        "operation",
+        Text,
+        CheckConstraint("operation ~ '^[a-z][a-z_]{0,49}$'", name="operation"),
+        nullable=False,
+        comment="a fixed word, never an address",
+    ),
+    _one_of(
+        "outcome",
+        *("ok", "connect", "timeout", "broken", "http_3xx", "http_408", "http_429", "http_4xx", "http_5xx", "malformed"),
+        *("breaker_open", "no_time", "invalid"),
+    ),
+    Column("number", SmallInteger, nullable=False, comment="of the request within its call; 0 where none was made"),
+    _moment("started_at"),
+    Column("duration_ms", Double, CheckConstraint("duration_ms >= 0", name="duration_ms"), nullable=False),
+    Column("status", SmallInteger, comment="of the HTTP answer"),
+    Column(
+        "error_class",
+        Text,
+        CheckConstraint("error_class ~ '^[A-Za-z_][A-Za-z0-9_]{0,99}$'", name="error_class"),
+        comment="a class name, without the message",
+    ),
+    CheckConstraint("(number = 0) = (outcome IN ('breaker_open', 'no_time', 'invalid')) AND number >= 0", name="number"),
+    Index("ix_external_calls_service_started_at", "service", text("started_at DESC")),
+    comment="Requests to vendors, one row each. A trigger refuses to change a row, or to delete one of the last 30 days.",
+)
+
 trainings = Table(
     "trainings",
     metadata,
