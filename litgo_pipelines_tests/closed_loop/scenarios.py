@@ -158,8 +158,15 @@ def a_vendor_is_away(world: World) -> Seen:
         during += world.come(80)
         world.pass_time(timedelta(minutes=30))
     looked_at = datetime.now(UTC)
-    seen.seconds["until the watch looked"] = world.until(lambda: world.ticks("champion_watch", looked_at), "the watch looks")
-    tick = world.ticks("champion_watch", looked_at)[0]
+    during += world.come(20)
+
+    def told() -> list[Any]:
+        # A tick while a look is under way says nothing of these decisions.
+        said = [(one, one.skip_reason or parsed(one.cursor)["reason"]) for one in world.ticks("champion_watch", looked_at)]
+        return [one for one, words in said if "new decisions" in words or "degraded" in words]
+
+    seen.seconds["until the watch looked"] = world.until(lambda: told(), "the watch tells of decisions that it did not know")
+    tick = told()[0]
     world.until(lambda: not world.runs_under_way(), "a look under way ends")
     alias = world.registry.champion()
     world.vendor.away = False

@@ -188,16 +188,12 @@ def test_a_version_that_scores_otherwise_is_not_loaded(tracking: Tracking, regis
         registry.load(version)
 
 
-def test_registering_takes_a_tenth_of_a_second(mlflow_postgres_uri: str, tmp_path: Path, bundle_folder: Path) -> None:
-    """On PostgreSQL the best of three registrations takes at most .1 s, and alias, load and list work there as well."""
+def test_a_registry_on_postgresql_keeps_versions_and_alias(mlflow_postgres_uri: str, tmp_path: Path, bundle_folder: Path) -> None:
+    """Registering, alias, loading and listing work there as in a file; `make bench` tells how long registering takes."""
     tracking, registry = Tracking(mlflow_postgres_uri, tmp_path.as_uri()), Registry(mlflow_postgres_uri)
     runs = [tracking.start_run({}) for _ in range(4)]
-    seconds = []
     for run in runs:
-        started = time.perf_counter()
         registry.register(run.run_id, bundle_folder, {})
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds[1:]) <= 0.1
     assert registry.champion() is None
     registry.promote("4", None)
     assert registry.champion() == "4"

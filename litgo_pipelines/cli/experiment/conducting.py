@@ -145,7 +145,7 @@ def _print(expected: Expectation) -> None:
 
     from litgo_pipelines.rollout.planning import LIFTS
 
-    minimum = "never" if expected.days_to_minimum is None else f"after {expected.days_to_minimum:,.0f} days"
+    minimum = "never" if expected.days_to_minimum is None else f"after {expected.days_to_minimum:,.0f} days at the earliest"
     typer.echo(f"{expected.daily_clients:.1f} clients a day of late; a hundred of them have shown what the candidate is like {minimum}.")
     if not expected.metrics:
         typer.echo("Too little is known to say which lift it will show.")
