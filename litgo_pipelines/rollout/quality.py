@@ -155,7 +155,9 @@ def read_quality(
         with_features: whether to read the features of both ends as well, and let the reference grow.
     """
     least = settings.litgo_reference_decisions
-    first, reference = _beginning(connection, version, watched_since, known, as_of, least, was_blocked)
+    # What a version decided in the experiment that it won belongs to this watch.
+    own_since = _won(connection, version, watched_since) or watched_since
+    first, reference = _beginning(connection, version, own_since, known, as_of, least, was_blocked)
     begin = watched_since if judged_since is None else max(watched_since, judged_since)
     since = max([begin, *first.moments[-1:]])
     later = _decided(connection, version, since, as_of, MOST_READ, newest=True)
@@ -165,7 +167,7 @@ def read_quality(
         since = first.moments[-1]
         later = later.part(np.array([one > since for one in later.moments], dtype=bool))
     reference = None if reference is None else _with_answers(connection, version, reference, as_of, least)
-    grown = _grown(connection, version, watched_since, reference, as_of, settings) if with_features else None
+    grown = _grown(connection, version, own_since, reference, as_of, settings) if with_features else None
     if grown is not None:
         first, reference = grown
         since = max(begin, first.moments[-1])
@@ -194,7 +196,7 @@ def read_quality(
     return Quality(
         version=version,
         decisions=decisions_since(connection, version, watched_since, as_of),
-        judged=len(counting.scores) + (0 if reference is None else _absorbed(reference, watched_since, least)),
+        judged=len(counting.scores) + (0 if reference is None else _absorbed(reference, own_since, least)),
         evidence=evidence,
         fresh_reference=None if reference == known else reference,
         scores=counting.scores,
@@ -204,13 +206,12 @@ def read_quality(
 
 
 def _beginning(
-    connection: Connection, version: str, watched_since: datetime, known: Reference | None, as_of: datetime, least: int, was_blocked: bool
+    connection: Connection, version: str, own_since: datetime, known: Reference | None, as_of: datetime, least: int, was_blocked: bool
 ) -> tuple[Decided, Reference | None]:
     """The decisions behind the reference, and what is known of it without answers; the first decisions so far while there is none."""
     if known is None:
-        begin = _won(connection, version, watched_since) or watched_since
         # Some may have been answered in fallback: more are read than are needed.
-        found = _decided(connection, version, begin, as_of, 4 * least, newest=False)
+        found = _decided(connection, version, own_since, as_of, 4 * least, newest=False)
         space = _most_common(found.spaces)
         first = _those_in(found, space, least)
         return first, None if space is None else _made_of(first, space, least, was_blocked)
@@ -250,19 +251,19 @@ def _made_of(first: Decided, space: str, least: int, was_blocked: bool) -> Refer
     return made.model_copy(update={"began": first.moments[0], "ended": first.moments[-1], "after_block": was_blocked})
 
 
-def _absorbed(reference: Reference, watched_since: datetime, least: int) -> int:
+def _absorbed(reference: Reference, own_since: datetime, least: int) -> int:
     """Decisions of this watch that were judged before they became a part of the reference."""
-    return max(0, reference.count - least) if reference.began is not None and reference.began >= watched_since else 0
+    return max(0, reference.count - least) if reference.began is not None and reference.began >= own_since else 0
 
 
 def _grown(
-    connection: Connection, version: str, watched_since: datetime, reference: Reference | None, as_of: datetime, settings: Settings
+    connection: Connection, version: str, own_since: datetime, reference: Reference | None, as_of: datetime, settings: Settings
 ) -> tuple[Decided, Reference] | None:
     """A reference of twice as many decisions, where so many have ripened and those added lie nearer to it than to the threshold.
 
     The more decisions it is made of, the smaller a fall shows, and the sooner; what has fallen already must not become the measure.
     """
-    if reference is None or reference.began is None or reference.began < watched_since or reference.count >= MOST_REFERENCE:
+    if reference is None or reference.began is None or reference.began < own_since or reference.count >= MOST_REFERENCE:
         return None
     wanted = min(2 * reference.count, MOST_REFERENCE)
     found = _decided(connection, version, reference.began - _INSTANT, as_of - ANSWERED_WITHIN, 4 * wanted, newest=False)

@@ -707,6 +707,23 @@ def test_a_reference_grows_while_what_follows_is_no_worse(house: House) -> None:
     assert house.states()["1"].reference == grown
 
 
+def test_the_reference_of_who_won_an_experiment_grows_as_well(house: House) -> None:
+    """It begins in the experiment, before the watch; what was decided there is this version's own all the same."""
+    on_trial(house)
+    clients(house, (0.2, 0.8))
+    read(house)
+    assert house.registry.champion() == "2"
+    watch(house)
+    made = house.states()["2"].reference
+    decide(house, around(0.5, 200), version="2")
+    house.clock.pass_by(hours=25)
+    watch(house)
+    grown = house.states()["2"].reference
+    assert made is not None
+    assert grown is not None
+    assert (made["began"], grown["count"]) == (grown["began"], 2 * made["count"])
+
+
 def test_a_champion_is_proven_after_hours_and_decisions_of_health(house: House) -> None:
     """Not before either of them, and once."""
     house.promote("1", None)
