@@ -75,7 +75,7 @@ def _guardrails(result: ExperimentResult) -> dg.TableMetadataValue:
 
 def _interval(past: list[PastReading]) -> dg.MarkdownMetadataValue | None:
     from litgo_pipelines.orchestration.pictures import inline_png
-    from litgo_pipelines.rollout.readings import interval_picture
+    from litgo_pipelines.rollout.experiment_pictures import interval_picture
 
     png = interval_picture(past)
     return None if png is None else inline_png(png, "Lift with its interval from look to look")

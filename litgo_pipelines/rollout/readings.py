@@ -1,4 +1,4 @@
-"""What each look at an experiment saw, as it was kept: for pictures and reports."""
+"""What each look at an experiment saw: kept for verdicts that follow, for pictures and for reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from uuid import UUID
 from litgo_pipelines.rollout import decisions, experiments
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from sqlalchemy import Connection
 
     from litgo_pipelines.rollout.experiments import Experiment
@@ -30,8 +29,6 @@ SELECT figures FROM litgo.experiment_readouts WHERE experiment_id = :id AND figu
 ORDER BY read_at DESC LIMIT 1
 """
 MOST_SHOWN: Final = 200
-_COLOURS = {"accepted": "#0072B2", "contract": "#D55E00", "preference": "#009E73"}
-_WIDEST = 2.0
 
 
 _KEEP = """
@@ -95,37 +92,3 @@ def winning_reading(connection: Connection, experiment_id: UUID) -> dict[str, An
 
     found: dict[str, Any] | None = connection.execute(text(_WON), {"id": experiment_id}).scalar_one_or_none()
     return found
-
-
-def interval_picture(past: list[PastReading]) -> bytes | None:
-    """Lift of the metrics that decide, with their anytime-valid intervals, from look to look; PNG. None where nothing can be drawn yet."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    from litgo_pipelines.equity.pictures import small_png
-
-    lines: dict[str, list[tuple[float, float, float, float]]] = {}
-    for one in past:
-        for figure in one.figures["figures"]:
-            low, high = figure["low"], figure["high"]
-            if figure["metric"] in _COLOURS and figure["lift"] is not None and low is not None and high is not None:
-                lines.setdefault(figure["metric"], []).append(
-                    ((one.read_at - past[0].read_at).total_seconds() / 86400, figure["lift"], low, high)
-                )
-    if not lines:
-        return None
-    picture: Figure = Figure(figsize=(7.2, 3.2), dpi=100, layout="constrained")
-    axes = picture.add_subplot()
-    axes.axhline(0, color="0.35", linewidth=1)
-    for metric, points in lines.items():
-        at, lift, low, high = (
-            np.clip(column, -_WIDEST, _WIDEST) if i else np.array(column) for i, column in enumerate(zip(*points, strict=True))
-        )
-        axes.fill_between(at, low, high, color=_COLOURS[metric], alpha=0.15, step="post")
-        axes.plot(at, lift, color=_COLOURS[metric], drawstyle="steps-post", marker="." if len(points) < 20 else None, label=metric)
-    axes.set_xlabel("days since the first look")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:+.0%}")
-    axes.set_ylabel("lift of the challenger")
-    axes.set_title("Lift with its interval, valid at every look", fontsize=10, loc="left")
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
-    return small_png(picture)

@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from litgo_pipelines.cli import main
 from litgo_pipelines.rollout import decisions, experiments, freezes, states
 from litgo_pipelines.rollout.experiments import Experiment
 from litgo_pipelines.rollout.outcomes import MarketGini
 from litgo_pipelines.rollout.trials import read_experiment
 from litgo_pipelines.settings import get_settings
+from litgo_pipelines_tests.cli.conftest import Done, Verb, call_here
 from litgo_pipelines_tests.rollout.conftest import House, _shelf_file, house, shelf_uri  # noqa: F401 (fixtures)
 from litgo_pipelines_tests.rollout.facts import Unit, no, write, yes
 from litgo_pipelines_tests.serving.conftest import register
 
-Verb = Callable[..., "Done"]
 NOWHERE = "postgresql+psycopg2://nobody@127.0.0.1:1/none"
 DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a call of the command left: its exit code, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -50,13 +39,7 @@ def verb(
         monkeypatch.setenv(name, value)
     get_settings.cache_clear()
 
-    def call(*arguments: str) -> Done:
-        with pytest.raises(SystemExit) as ended:
-            main(["experiment", *arguments])
-        out, err = capsys.readouterr()
-        return Done(int(ended.value.code or 0), out, err)
-
-    yield call
+    yield call_here("experiment", capsys)
     get_settings.cache_clear()
 
 

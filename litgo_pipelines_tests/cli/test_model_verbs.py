@@ -6,7 +6,6 @@ import getpass
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,25 +16,16 @@ from litgo_pipelines.rollout import decisions, experiments, freezes
 from litgo_pipelines.rollout.reconcile import reconcile
 from litgo_pipelines.rollout.registry import MODEL
 from litgo_pipelines.settings import get_settings
+from litgo_pipelines_tests.cli.conftest import Done, Verb, call_here
 from litgo_pipelines_tests.rollout.conftest import House, _shelf_file, house, shelf_uri  # noqa: F401 (fixtures)
 from litgo_pipelines_tests.serving.conftest import register
 
-Model = Callable[..., "Done"]
 Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
 NOWHERE = {
     "DATABASE_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
     "DAGSTER_POSTGRES_URL": "postgresql+psycopg2://nobody@127.0.0.1:1/none",
     "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
 }
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a call of the command left: its exit code, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -45,20 +35,14 @@ def model(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Model]:
+) -> Iterator[Verb]:
     """Call `litgo model` on the test's marketplace and registry."""
     for name, value in {**NOWHERE, "DATABASE_URL": database_url, "MLFLOW_TRACKING_URI": shelf_uri, "COLUMNS": "120"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LITGO_HOME", str(tmp_path / "home"))
     get_settings.cache_clear()
 
-    def call(*arguments: str) -> Done:
-        with pytest.raises(SystemExit) as ended:
-            main(["model", *arguments])
-        out, err = capsys.readouterr()
-        return Done(int(ended.value.code or 0), out, err)
-
-    yield call
+    yield call_here("model", capsys)
     get_settings.cache_clear()
 
 
@@ -78,7 +62,7 @@ def freeze(found: House) -> None:
         freezes.freeze(connection, actor="rui", reason="audit", at=found.clock())
 
 
-def test_a_person_promotes_in_spite_of_a_freeze_and_it_is_said(model: Model, house: House) -> None:  # noqa: F811
+def test_a_person_promotes_in_spite_of_a_freeze_and_it_is_said(model: Verb, house: House) -> None:  # noqa: F811
     """The alias moves under the user's name, what stood against it is told and recorded, and the running experiment ends."""
     house.promote("1", None)
     house.experiment("2", "1")
@@ -93,7 +77,7 @@ def test_a_person_promotes_in_spite_of_a_freeze_and_it_is_said(model: Model, hou
         assert experiments.running(connection) is None
 
 
-def test_a_version_that_cannot_answer_is_refused_before_anything_moves(model: Model, house: House, tmp_path: Path) -> None:  # noqa: F811
+def test_a_version_that_cannot_answer_is_refused_before_anything_moves(model: Verb, house: House, tmp_path: Path) -> None:  # noqa: F811
     """Unknown, champion already, made elsewhere, spoilt: one line each, and not one row is written."""
     house.promote("1", None)
     run = house.registry.versions()[0].run_id
@@ -108,7 +92,7 @@ def test_a_version_that_cannot_answer_is_refused_before_anything_moves(model: Mo
     assert house.everything() == before
 
 
-def test_a_rollback_goes_to_the_last_proven_version_and_blocks_the_other(model: Model, house: House) -> None:  # noqa: F811
+def test_a_rollback_goes_to_the_last_proven_version_and_blocks_the_other(model: Verb, house: House) -> None:  # noqa: F811
     """The withdrawn version is not gone back to by itself, and the cool-down begins."""
     house.prove("1")
     house.promote("2", "1")
@@ -119,13 +103,13 @@ def test_a_rollback_goes_to_the_last_proven_version_and_blocks_the_other(model: 
     assert house.states()["2"].cooldown_until is not None
 
 
-def test_without_a_champion_there_is_nothing_to_roll_back(model: Model, house: House) -> None:  # noqa: F811
+def test_without_a_champion_there_is_nothing_to_roll_back(model: Verb, house: House) -> None:  # noqa: F811
     """The hand weights answer already."""
     assert "hand weights" in refused(model("rollback", "--reason", "x"))
     assert house.outcomes() == []
 
 
-def test_the_list_tells_how_each_version_stands(model: Model, house: House) -> None:  # noqa: F811
+def test_the_list_tells_how_each_version_stands(model: Verb, house: House) -> None:  # noqa: F811
     """Newest first, with alias, state, share of the clients, and the decisions that nobody explained."""
     assert "The hand weights answer 100%" in said(model("list"))
     house.prove("1")
@@ -145,7 +129,7 @@ def test_the_list_tells_how_each_version_stands(model: Model, house: House) -> N
     assert "frozen by rui" in told
 
 
-def test_a_champion_deleted_in_mlflow_is_said_to_answer_on(model: Model, house: House) -> None:  # noqa: F811
+def test_a_champion_deleted_in_mlflow_is_said_to_answer_on(model: Verb, house: House) -> None:  # noqa: F811
     """Until another one is chosen, whether the deletion was recorded yet or not; a rollback says what to do instead."""
     house.promote("1", None)
     house.delete("1")
@@ -168,7 +152,7 @@ def test_a_champion_deleted_in_mlflow_is_said_to_answer_on(model: Model, house: 
 
 
 def test_for_machines_each_verb_answers_with_one_object(
-    model: Model,
+    model: Verb,
     house: House,  # noqa: F811
     tmp_path: Path,
 ) -> None:
@@ -199,7 +183,7 @@ def test_a_share_is_told_with_as_many_digits_as_tell_it(share: float, told: str)
     assert percent(share) == told
 
 
-def test_a_change_made_in_mlflow_is_marked_until_somebody_explains_it(model: Model, house: House) -> None:  # noqa: F811
+def test_a_change_made_in_mlflow_is_marked_until_somebody_explains_it(model: Verb, house: House) -> None:  # noqa: F811
     """History marks it, annotate takes the mark away, show tells the note; what was merely intended is not listed beside its outcome."""
     assert "Nothing was decided" in said(model("history"))
     house.promote("1", None, reason="[bold]it[/bold] passed")
@@ -218,7 +202,7 @@ def test_a_change_made_in_mlflow_is_marked_until_somebody_explains_it(model: Mod
     assert "litgo model history" in refused(model("annotate", "999", "--reason", "x"))
 
 
-def test_a_shown_decision_is_replayed_from_its_file_alone(model: Model, litgo: Litgo, house: House, tmp_path: Path) -> None:  # noqa: F811
+def test_a_shown_decision_is_replayed_from_its_file_alone(model: Verb, litgo: Litgo, house: House, tmp_path: Path) -> None:  # noqa: F811
     """Exported, it is replayed in a process without any store; altered, it ends with 1 and says what differs; a number needs no file."""
     house.promote("1", None, by_itself=False, actor="ana")
     number = str(house.rows("SELECT max(id) AS id FROM litgo.decisions")[0].id)
@@ -238,7 +222,7 @@ def test_a_shown_decision_is_replayed_from_its_file_alone(model: Model, litgo: L
     assert "neither the number of a decision nor a file" in refused(model("replay", "gone.json"))
 
 
-def test_a_freeze_is_set_and_lifted(model: Model, house: House) -> None:  # noqa: F811
+def test_a_freeze_is_set_and_lifted(model: Verb, house: House) -> None:  # noqa: F811
     """Who, why and since when; lifting what is not frozen changes nothing and says so."""
     assert "frozen by ana" in said(model("freeze", "--reason", "audit", "--by", "ana"))
     assert "Lifted: frozen by ana" in said(model("unfreeze", "--reason", "done"))
@@ -248,7 +232,7 @@ def test_a_freeze_is_set_and_lifted(model: Model, house: House) -> None:  # noqa
         assert [one.action for one in decisions.history(connection, 9)] == ["unfreeze", "freeze"]
 
 
-def test_the_report_is_written_once_and_overwritten_only_when_told(model: Model, house: House, tmp_path: Path) -> None:  # noqa: F811
+def test_the_report_is_written_once_and_overwritten_only_when_told(model: Verb, house: House, tmp_path: Path) -> None:  # noqa: F811
     """One HTML file where it was asked for; another file is never lost by accident; an unknown version leaves none."""
     house.promote("1", None)
     target = tmp_path / "modelo.html"

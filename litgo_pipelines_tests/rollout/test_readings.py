@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from litgo_pipelines.rollout import experiments
+from litgo_pipelines.rollout.experiment_pictures import interval_picture
 from litgo_pipelines.rollout.experiments import Terms
-from litgo_pipelines.rollout.readings import MOST_SHOWN, PastReading, interval_picture, past_readings
+from litgo_pipelines.rollout.readings import MOST_SHOWN, PastReading, past_readings
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
