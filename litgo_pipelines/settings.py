@@ -171,6 +171,49 @@ class Settings(BaseSettings):
         60.0, gt=0, le=3600, description="Seconds that a vendor is left alone; then one request at a time may try."
     )
 
+    openai_api_key: SecretStr | None = Field(None, description="Key of OpenAI. Without it texts are embedded by the local model alone.")
+    openai_base_url: str = Field("https://api.openai.com/v1", description="Where OpenAI is.")
+    openai_embedding_model: str = Field("text-embedding-3-small", description="OpenAI's model for embeddings.")
+    local_embedding_model: str = Field(
+        "all-MiniLM-L6-v2",
+        description="Model that embeds texts on this machine: a name, or a folder. The default comes with the extra `local-model`, so that "
+        "a machine without a model hub has it.",
+    )
+    litgo_embedding_batch: int = Field(64, ge=1, le=2048, description="Texts that are embedded at once in backfills.")
+    litgo_triage_confidence: float = Field(
+        0.5, ge=0, le=1, description="A triage that is less sure than this names no area: a person decides (`litgo triage decide`)."
+    )
+
+    docusign_base_url: str = Field("https://demo.docusign.net/restapi", description="Where DocuSign's eSignature API is.")
+    docusign_auth_url: str = Field("https://account-d.docusign.com", description="Where DocuSign gives tokens.")
+    docusign_account_id: str | None = Field(None, description="Account at DocuSign. Without it contracts are signed by hand.")
+    docusign_integration_key: str | None = Field(None, description="Integration key (client id) of the JWT grant.")
+    docusign_user_id: str | None = Field(None, description="User at DocuSign in whose name envelopes are sent.")
+    docusign_private_key: SecretStr | None = Field(None, description="RSA key of the JWT grant: the PEM itself, or the path of its file.")
+    contract_manual_after: float = Field(
+        0.0, ge=0, le=43_200, description="Minutes after its request until which a contract waits for DocuSign before it is signed by hand."
+    )
+    litgo_contract_batch: int = Field(50, ge=1, le=1000, description="Contracts that one run takes up at most at a time.")
+
+    onesignal_base_url: str = Field("https://api.onesignal.com", description="Where OneSignal is.")
+    onesignal_app_id: str | None = Field(None, description="App at OneSignal. Without it nobody is pushed to: messages go by mail.")
+    onesignal_api_key: SecretStr | None = Field(None, description="Key of that app.")
+    sendgrid_base_url: str = Field("https://api.sendgrid.com", description="Where SendGrid is.")
+    sendgrid_api_key: SecretStr | None = Field(None, description="Key of SendGrid. Without it no mail leaves; messages stay queued.")
+    sendgrid_from: str = Field("litgo@example.com", description="Sender of mails; a verified sender at SendGrid.")
+    litgo_ops_emails: Annotated[list[str], NoDecode] = Field(
+        default=[], description="Who is told by mail of what the system wants a person to know, separated by commas."
+    )
+    litgo_notification_hours: float = Field(
+        24.0, gt=0, le=720, description="Hours after which a message that could not be sent is given up."
+    )
+
+    litgo_next_offer_days: float = Field(
+        7.0, ge=0, le=365, description="Days during which an open case without a live offer is offered to the next lawyers; 0: never."
+    )
+    litgo_next_offer_lawyers: int = Field(1, ge=1, le=50, description="Lawyers that such a case is offered to at a time.")
+    litgo_next_offer_rounds: int = Field(10, ge=1, le=1000, description="How often that is done for a case at most.")
+
     litgo_controller_name: str = Field("LITGO", description="Controller of personal data (LGPD), as letters to lawyers name it.")
     litgo_dpo_contact: str = Field(
         "encarregado@example.com", description="Where a lawyer reaches the data protection officer (encarregado), as letters name it."
@@ -196,12 +239,19 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("litgo_api_keys", mode="before")
+    @field_validator("litgo_api_keys", "litgo_ops_emails", mode="before")
     @classmethod
-    def _split_keys(cls, value: Any) -> Any:
+    def _split_list(cls, value: Any) -> Any:
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    @field_validator("openai_base_url", "docusign_base_url", "docusign_auth_url", "onesignal_base_url", "sendgrid_base_url", mode="after")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with https:// (or http://)")
+        return value.rstrip("/")
 
     @field_validator("litgo_ramp", mode="after")
     @classmethod

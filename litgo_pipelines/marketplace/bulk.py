@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
 _POSTGRES_TYPES = {
+    "BYTEA": "bytea",
     "UUID": "uuid",
     "TEXT": "text",
     "REAL": "float4",

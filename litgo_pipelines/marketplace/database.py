@@ -30,6 +30,9 @@ WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s AND pg_has_role(curr
                 AND has_schema_privilege(oid, (SELECT oid FROM pg_namespace WHERE nspname = 'litgo'), 'USAGE'))
 """
 
+# Where pgvector's types and operators are: in our schema, or where an administrator put them.
+_FIND_TYPES = f"SET search_path TO {SCHEMA}, public, extensions"
+
 # Roles belong to the cluster: another database may have made them, or an administrator; who may not make or take them goes on
 # without. Repeated on every upgrade, because what this user may do can have changed.
 _GRANT_ROLES = """
@@ -158,6 +161,7 @@ def open_engine(url: str, role: Role | None = APP_ROLE, **options: Any) -> Engin
         def _take_role(connection: Any, _record: Any) -> None:
             with connection.cursor() as cursor:
                 cursor.execute(_TAKE_ROLE, {"role": role})
+                cursor.execute(_FIND_TYPES)
             connection.commit()
 
     return engine
@@ -322,8 +326,8 @@ def upgrade(url: str) -> SchemaStatus:
                 connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
                 config = _alembic_config()
                 config.attributes["connection"] = connection
-                command.upgrade(config, "head")
                 _install_vector(connection)
+                command.upgrade(config, "head")
             connection.execute(text(_GRANT_ROLES))
             return _status(connection)
     except SQLAlchemyError as error:

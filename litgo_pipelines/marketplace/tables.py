@@ -6,6 +6,7 @@ No query lives here.
 
 from __future__ import annotations
 
+from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     ARRAY,
     REAL,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -127,7 +129,7 @@ cases = Table(
     Column("lng", Double, CheckConstraint("lng BETWEEN -180 AND 180", name="lng")),
     Column("radius_km", Integer, CheckConstraint("radius_km > 0", name="radius_km"), nullable=False, server_default="50"),
     Column("summary", Text, nullable=False),
-    _one_of("status", "open", "contracted", "closed", "canceled", default="open"),
+    _one_of("status", "open", "contracted", "closed", "canceled", "triage", default="open"),
     _moment("created_at", now=True),
     Index(None, "created_at", "area"),
     Index("ix_cases_open", "id", postgresql_where=text("status = 'open'")),
@@ -214,6 +216,7 @@ offers = Table(
     CheckConstraint("decline_reason IS NULL OR status = 'declined'", name="reason_of_a_decline"),
     CheckConstraint("status NOT IN ('interested', 'declined') OR responded_at IS NOT NULL", name="answered"),
     Index("ix_offers_in_flight", "lawyer_id", postgresql_where=text("status IN ('pending', 'interested')")),
+    Index("ix_offers_running_out", "expires_at", postgresql_where=text("status = 'pending'")),
     Index(None, "sent_at", postgresql_include=["lawyer_id"]),
     Index(None, "lawyer_id", "sent_at"),
 )
@@ -232,10 +235,114 @@ contracts = Table(
     _moment("signed_client", nullable=True),
     _moment("signed_lawyer", nullable=True),
     _moment("created_at", now=True),
+    Column("envelope_number", SmallInteger, nullable=False, server_default="0", comment="envelopes begun so far; names the next draft"),
+    _moment("due_at", nullable=True),
+    _moment("claimed_until", nullable=True),
+    Column("tries", SmallInteger, nullable=False, server_default="0", comment="in vain, since it last went on"),
+    Column("trouble", Text, comment="why the last try was in vain"),
+    _moment("pending_since", nullable=True),
+    _moment("manual_since", nullable=True),
+    _moment("ended_at", nullable=True),
+    Column("ended_because", Text),
+    CheckConstraint("signing_method IS DISTINCT FROM 'manual' OR envelope_id IS NULL", name="manual_has_no_envelope"),
+    Index("ix_contracts_due", "due_at", postgresql_where=text("status IN ('requested', 'pending-signature')")),
+    Index("uq_contracts_envelope_id", "envelope_id", unique=True, postgresql_where=text("envelope_id IS NOT NULL")),
     Index("uq_contracts_open_case", "case_id", unique=True, postgresql_where=text("status <> 'canceled'")),
     Index(None, "created_at", postgresql_include=["lawyer_id", "status"]),
     Index(None, "lawyer_id", "created_at"),
     Index("ix_contracts_active", "id", postgresql_where=text("status = 'active'")),
+)
+
+contract_documents = Table(
+    "contract_documents",
+    metadata,
+    Column("contract_id", Uuid, ForeignKey(f"{SCHEMA}.contracts.id"), primary_key=True),
+    Column("reference", Text, nullable=False, unique=True, comment="what people quote"),
+    Column("sha256", Text, nullable=False),
+    Column("pdf", LargeBinary, nullable=False),
+    _moment("created_at"),
+    comment="What is signed, as it was when it was first made.",
+)
+
+contract_signatures = Table(
+    "contract_signatures",
+    metadata,
+    Column("contract_id", Uuid, ForeignKey(f"{SCHEMA}.contracts.id"), primary_key=True),
+    Column("party", Text, CheckConstraint("party IN ('client', 'lawyer')", name="party"), primary_key=True),
+    _one_of("method", "docusign", "manual"),
+    _moment("signed_at"),
+    Column("actor", Text, nullable=False, comment="who recorded it"),
+    Column("evidence_name", Text),
+    Column("evidence_sha256", Text),
+    Column("evidence", LargeBinary),
+    _moment("recorded_at"),
+    CheckConstraint("method <> 'manual' OR evidence_sha256 IS NOT NULL", name="manual_needs_evidence"),
+    comment="Who signed, once a party.",
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("person_id", Uuid, primary_key=True, comment="a lawyer's or a client's"),
+    _one_of("kind", "lawyer", "client"),
+    Column("name", Text),
+    Column("email", Text, CheckConstraint("email ~ '^[^@[:space:]]+@[^@[:space:]]+$'", name="email")),
+    _moment("updated_at", now=True),
+    comment="How people are reached. The only table with clients' names and addresses.",
+)
+
+idempotent_answers = Table(
+    "idempotent_answers",
+    metadata,
+    Column("key", Text, primary_key=True, comment="by caller"),
+    Column("request_hash", Text, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("answer", JSONB, nullable=False),
+    _moment("created_at"),
+    Index(None, "created_at"),
+    comment="What was answered under an idempotency key, written with what the request changed.",
+)
+
+embedding_spaces = Table(
+    "embedding_spaces",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("dim", SmallInteger, CheckConstraint("dim BETWEEN 1 AND 4000", name="dim"), nullable=False),
+    _moment("created_at", now=True),
+    comment="Vectors of two spaces are never compared. Added by litgo.add_embedding_space, which makes the index of the space.",
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("space", Text, ForeignKey(f"{SCHEMA}.embedding_spaces.name"), primary_key=True),
+    Column("entity_type", Text, CheckConstraint("entity_type IN ('case', 'lawyer', 'example')", name="entity_type"), primary_key=True),
+    Column("entity_id", Uuid, primary_key=True),
+    Column("content_hash", Text, nullable=False, comment="of what the vector was made of"),
+    Column("vector", HALFVEC, nullable=False),
+    _moment("embedded_at"),
+    comment="Unit vectors of cases, of what lawyers handled, and of labelled examples.",
+)
+
+triages = Table(
+    "triages",
+    metadata,
+    Column("case_id", Uuid, ForeignKey(f"{SCHEMA}.cases.id"), primary_key=True),
+    Column("request_id", Uuid, ForeignKey(f"{SCHEMA}.match_requests.id"), nullable=False),
+    Column("area", Text, comment="null: not sure enough"),
+    Column("subarea", Text),
+    Column("urgency_h", Integer, nullable=False),
+    _one_of("complexity", "LOW", "MEDIUM", "HIGH"),
+    Column("confidence", REAL, CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"), nullable=False),
+    Column("space", Text, nullable=False, comment="of the comparison with the examples"),
+    Column("nearest", JSONB, nullable=False, comment="the labelled examples it was judged by"),
+    _moment("created_at"),
+    Column("decided_by", Text, comment="the person who decided where the triage was not sure"),
+    _moment("decided_at", nullable=True),
+    Index("ix_triages_undecided", "created_at", postgresql_where=text("area IS NULL AND decided_at IS NULL")),
+    comment="How a client's own telling was classified.",
 )
 
 reviews = Table(
@@ -429,7 +536,21 @@ notifications = Table(
     Column("details", JSONB, nullable=False, server_default="{}"),
     _one_of("status", "queued", "sending", "sent", "unknown", "failed", default="queued"),
     _moment("created_at"),
-    Index("ix_notifications_queued", "id", postgresql_where=text("status = 'queued'")),
+    Column("recipient_id", Uuid, comment="the lawyer or client; null: the operators"),
+    _one_of("channel", "push", "email", default="email"),
+    _moment("due_at", now=True),
+    _moment("claimed_until", nullable=True),
+    Column("claim", Uuid, comment="of the worker that sends it"),
+    Column("tries", SmallInteger, nullable=False, server_default="0", comment="in vain, on this channel"),
+    Column("vendor_id", Text, comment="what the vendor calls it"),
+    Column("trouble", Text, comment="why the last try was in vain"),
+    _moment("sent_at", nullable=True),
+    CheckConstraint("(audience = 'ops') = (recipient_id IS NULL)", name="recipient"),
+    CheckConstraint("(status = 'sending') = (claim IS NOT NULL AND claimed_until IS NOT NULL)", name="claim"),
+    CheckConstraint("(status = 'sent') = (sent_at IS NOT NULL)", name="sent"),
+    Index("ix_notifications_due", "due_at", postgresql_where=text("status = 'queued'")),
+    Index("ix_notifications_claimed", "claimed_until", postgresql_where=text("status = 'sending'")),
+    Index("ix_notifications_lost", "id", postgresql_where=text("status IN ('unknown', 'failed')")),
     comment="Outbox: what is to be told, written before anything else moves.",
 )
 

@@ -27,7 +27,7 @@ def run(bench: Bench) -> Iterator[Measured]:
     from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
     from litgo_pipelines.marketplace.database import open_engine
     from litgo_pipelines.settings import Settings
-    from litgo_pipelines_tests.integrations.faulty_server import Reply, faulty_server
+    from litgo_pipelines.simulation.vendors.server import Reply, faulty_server
 
     policy = policies_of(Settings())["openai"]
     calls = max(LEAST_CALLS, bench.scaled(CALLS))

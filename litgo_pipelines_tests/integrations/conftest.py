@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from litgo_pipelines.integrations.breaker import Breaker
 from litgo_pipelines.integrations.policies import Policy
 from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
-from litgo_pipelines_tests.integrations.faulty_server import FaultyServer, faulty_server
+from litgo_pipelines.simulation.vendors.server import FaultyServer, faulty_server
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from litgo_pipelines.integrations.policies import Policy
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
 from litgo_pipelines.settings import PROJECT_FOLDER
-from litgo_pipelines_tests.integrations.faulty_server import FaultyServer, Reply
+from litgo_pipelines.simulation.vendors.server import FaultyServer, Reply
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 BREAKER = Breaker(failures=3, seconds=60)

@@ -20,7 +20,7 @@ from litgo_pipelines.integrations.calls import VendorRefused, VendorUnavailable,
 from litgo_pipelines.integrations.policies import Deadline, Policy, Repeat, policies_of
 from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
 from litgo_pipelines.settings import load_settings
-from litgo_pipelines_tests.integrations.faulty_server import Behaviour, Cut, FaultyServer, Hang, Reply, Reset
+from litgo_pipelines.simulation.vendors.server import Behaviour, Cut, FaultyServer, Hang, Reply, Reset
 
 SLACK = 0.5
 

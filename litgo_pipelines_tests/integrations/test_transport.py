@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from litgo_pipelines.integrations import transport
-from litgo_pipelines_tests.integrations.faulty_server import FaultyServer, Hang, Reply
+from litgo_pipelines.simulation.vendors.server import FaultyServer, Hang, Reply
 
 
 def status(url: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -12,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from litgo_pipelines.marketplace.outbox import tell
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+SOMEBODY = UUID(int=7)
 
 
 def send(connection: Connection, key: str = "k", **changes: Any) -> bool:
@@ -32,7 +34,7 @@ def test_a_message_waits_to_be_sent_as_it_was_told(engine: Engine) -> None:
     """To the people who run the marketplace where nothing else is said; details come back as they were."""
     with engine.begin() as connection:
         assert send(connection, "a")
-        assert send(connection, "b", audience="lawyer", details={"version": "2", "features": ["A"], "name": "João"})
+        assert send(connection, "b", audience="lawyer", recipient=SOMEBODY, details={"version": "2", "features": ["A"], "name": "João"})
     assert [tuple(row) for row in queued(engine)] == [
         ("a", "ops", "Something happened", "Look.", {}, "queued", NOON),
         ("b", "lawyer", "Something happened", "Look.", {"version": "2", "features": ["A"], "name": "João"}, "queued", NOON),

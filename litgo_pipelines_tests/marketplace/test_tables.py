@@ -14,6 +14,8 @@ from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.database import open_engine
 
 
+# SQLAlchemy's reflection does not know the types of extensions.
+@pytest.mark.filterwarnings("ignore:Did not recognize type 'litgo.halfvec'")
 def test_migrations_make_the_tables_that_are_declared(database_url: str) -> None:
     """Alembic finds nothing to add, drop or change: columns, types, defaults, indexes, keys."""
     from alembic.autogenerate import compare_metadata
