@@ -1,0 +1,131 @@
+"""Personal data in free text, replaced by placeholders before the text leaves the house.
+
+Known by their shape: CPF, CNPJ (with letters as well), e-mail addresses, Brazilian phone numbers, numbers of court cases (CNJ) and of
+lawyers (OAB). Names and addresses of people are not recognised.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+_DASH: Final = r"[-\u2010-\u2015\u2212]"
+_UF: Final = r"(?:AC|AL|AM|AP|BA|CE|DF|ES|GO|MA|MG|MS|MT|PA|PB|PE|PI|PR|RJ|RN|RO|RR|RS|SC|SE|SP|TO)"
+_YEAR: Final = r"(?:19|20)\d\d"
+_NOT_MONEY: Final = r"(?<!R\$)(?<!R\$\s)"
+_NOT_DECIMAL: Final = r"(?!,\d{1,2}(?!\d))"
+# Neither the middle of a number nor, after a point or dash, the end of a date.
+_START: Final = rf"(?<!\d)(?<!\d[.,/])(?<!\d{_DASH}){_NOT_MONEY}"
+_GAP: Final = rf"(?:\s|\.|{_DASH})"
+
+_EMAIL_WORD: Final = r"[\w.!#$%&'*+/=?^`{|}~-]"
+_EMAIL = re.compile(rf"(?<!{_EMAIL_WORD}){_EMAIL_WORD}+\s?@\s?[\w-]+(?:\.[\w-]+)+")
+
+# Whoever writes the points and dashes of a case number may leave out its leading zeros.
+_LAWSUIT = re.compile(
+    rf"(?<!\d)(?:\d{{1,7}}\s?{_DASH}\s?\d\d\.\d{{4}}\.\d\.\d\d\.\d{{4}}|\d{{7}}{_GAP}?\d\d{_GAP}?\d{{4}}{_GAP}?\d{_GAP}?\d\d{_GAP}?\d{{4}})(?!\d)"
+)
+
+_OAB_WORD: Final = r"(?:sob|o|de|da|do|com|seccional|inscrição|inscrito|inscrita|registro|número|numero|num|no)"
+_OAB_BEFORE: Final = rf"(?:[\s/:.,()#]|{_DASH}|\b{_OAB_WORD}\b|\bn[º°o.]?|{_UF}(?![^\W\d_]))"
+_OAB = re.compile(
+    rf"\bO\.?A\.?B\.?(?P<before>{_OAB_BEFORE}{{0,12}}?)"
+    rf"(?P<number>\d{{1,3}}\.\d{{3}}|\d{{3,7}})(?!\d|[./]\d|\s?[ªº°]){_NOT_DECIMAL}"
+    rf"(?:\s?[-/]\s?[A-Z]\b)?(?P<uf>\s?[-/,(]?\s?\b{_UF}\b\)?)?",
+    re.IGNORECASE,
+)
+
+_CNPJ = re.compile(rf"(?<!\d)\d\d(?:\.?\d{{3}}\.?\d{{3}}|\s\d{{3}}\s\d{{3}})(?:\s?/\s?|\s)?\d{{4}}(?:\s?{_DASH}\s?|\s)?\d\d(?!\d)")
+_CNPJ_OF_LETTERS = re.compile(
+    rf"(?<![^\W_])[^\W_]{{2}}(?P<point>\.?)[^\W_]{{3}}\.?[^\W_]{{3}}(?P<slash>/?)[^\W_]{{4}}(?P<dash>{_DASH}?)\d\d(?![^\W_])", re.ASCII
+)
+_CNPJ_NAMED = re.compile(r"\bCNPJ\W{0,5}(?=[a-z]*\d)[a-z\d]{12}\d\d(?![^\W_])", re.IGNORECASE)
+
+_CPF = re.compile(
+    rf"(?<!\d){_NOT_MONEY}(?:\d{{3}}\.?\s?\d{{3}}\.\s?\d{{3}}|\d{{9}}|\d{{3}}(?P<gap>\s|{_DASH})\d{{3}}(?P=gap)\d{{3}})"
+    rf"(?:\s?(?:{_DASH}|[./])\s?|(?P=gap))?\d\d(?!\d)"
+)
+
+_EIGHT: Final = rf"[2-9]\d{{3}}{_GAP}?\d{{4}}"
+_NINE: Final = rf"9{_GAP}?\d{{4}}{_GAP}?\d{{4}}"
+_AREA: Final = rf"\(?\s?0?(?:\d\d{_GAP})?[1-9][1-9]\s?\)?{_GAP}{{0,2}}"
+_PHONE = re.compile(rf"{_START}(?:(?:\+|00)?\s?\(?55\)?{_GAP}{{0,2}})?{_AREA}(?:{_NINE}|{_EIGHT})(?!\d)")
+_PHONE_BARE = re.compile(rf"(?<!\d){_NOT_MONEY}(?:55|0)?[1-9][1-9](?:9\d{{8}}|[2-9]\d{{7}})(?!\d)")
+_PHONE_LOCAL = re.compile(
+    rf"{_START}(?:{_NINE}|[2-9]\d{{3}}{_GAP}\d{{4}}|[2-5]\d{{7}})(?!\d){_NOT_DECIMAL}(?!\s(?:de\s)?(?:reais|mil))", re.IGNORECASE
+)
+_DATE = re.compile(
+    rf"{_YEAR}{_GAP}?{_YEAR}|{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2]){_YEAR}"
+)
+
+
+def mask(text: str) -> str:
+    """The text with `[CPF]`, `[CNPJ]`, `[E-MAIL]`, `[TELEFONE]`, `[PROCESSO]` and `[OAB]` in place of people's numbers and addresses.
+
+    Masking what is masked changes nothing. Amounts of money, dates, years and numbers of laws stay; eight digits without an area code that
+    read as a date or as two years count as such.
+    """
+    while (masked := _masked_once(text)) != text:
+        text = masked
+    return text
+
+
+def _masked_once(text: str) -> str:
+    for pattern, placeholder in _MASKS:
+        text = pattern.sub(placeholder, text)
+    return text
+
+
+def _lawyer(found: re.Match[str]) -> str:
+    """A number of four digits alone may be the year of an exam."""
+    named = found["uf"] or re.search(rf"\b{_UF}\b|\bn|sob", found["before"], re.IGNORECASE)
+    return "[OAB]" if named or not re.fullmatch(_YEAR, found["number"]) else found[0]
+
+
+def _company(found: re.Match[str]) -> str:
+    """Words that happen to have fourteen characters are told from numbers by punctuation and check digits."""
+    punctuated = found["point"] and found["slash"] and found["dash"]
+    return "[CNPJ]" if punctuated or _is_cnpj(re.sub(r"[^A-Z0-9]", "", found[0].upper())) else found[0]
+
+
+def _is_cnpj(signs: str) -> bool:
+    """Whether the check digits are right, of letters and digits alike (Instrução Normativa RFB 2.229/2024)."""
+    values = [ord(one) - ord("0") for one in signs]
+    return all(values[length] == _check_digit(values[:length], 9) for length in (12, 13))
+
+
+def _is_cpf(digits: str) -> bool:
+    values = [int(one) for one in digits]
+    return all(values[length] == _check_digit(values[:length], 11) for length in (9, 10))
+
+
+def _check_digit(values: list[int], largest: int) -> int:
+    """Modulo 11 with weights from 2 up to `largest`, from the right, and again from 2."""
+    total = sum(value * (2 + place % (largest - 1)) for place, value in enumerate(reversed(values)))
+    return 0 if total % 11 < 2 else 11 - total % 11
+
+
+def _person(found: re.Match[str]) -> str:
+    """Eleven bare digits are a mobile phone's too."""
+    phone = re.fullmatch(r"[1-9][1-9]9\d{8}", found[0]) and not _is_cpf(found[0])
+    return "[TELEFONE]" if phone else "[CPF]"
+
+
+def _local_phone(found: re.Match[str]) -> str:
+    return found[0] if _DATE.fullmatch(found[0]) else "[TELEFONE]"
+
+
+# The longer numbers first: the shorter ones would be found inside them.
+_MASKS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
+    (_EMAIL, "[E-MAIL]"),
+    (_LAWSUIT, "[PROCESSO]"),
+    (_OAB, _lawyer),
+    (_CNPJ, "[CNPJ]"),
+    (_CNPJ_NAMED, "[CNPJ]"),
+    (_CNPJ_OF_LETTERS, _company),
+    (_CPF, _person),
+    (_PHONE, "[TELEFONE]"),
+    (_PHONE_BARE, "[TELEFONE]"),
+    (_PHONE_LOCAL, _local_phone),
+)
