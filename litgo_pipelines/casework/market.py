@@ -7,7 +7,7 @@ every offer (often). Who is chosen is not decided here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from uuid import UUID
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.equity.allocation import effective_load, never
+from litgo_pipelines.marketplace.vectors import Vectors, read
 from litgo_pipelines.ranking.features import PRIMARY_AREA_MATCH, SPECIALTY_AREA_MATCH
 from litgo_pipelines.ranking.text import DIMENSION, vectorise
 
@@ -50,6 +51,10 @@ WHERE recent.lawyer_id = ANY(:ids)
 ORDER BY recent.lawyer_id, recent.case_id
 """
 _TEXTS_AT_ONCE = 4096
+LEAST_COVERAGE = 0.9
+"""Share of the lawyers who handled something that must have a vector in a space before cases are compared there."""
+
+_SPACES = "SELECT name FROM litgo.embedding_spaces ORDER BY name"
 
 # The nightly count holds as of the newest snapshot; contracts made since are added, so that a day's signings count at once. After nights
 # without a run the window is counted anew.
@@ -110,6 +115,7 @@ class Profiles:
         pools: the practitioners of each area.
         texts: shape (n, DIMENSION), sum of the vectors of the cases they handled lately.
         handled: a digest of which cases those are, by lawyer; who handled none is not in it.
+        meanings: the same cases by a model, one row a lawyer, by space; only spaces in which nearly all of them have a vector.
         won, lost, received: cases won and lost, offers received so far.
     """
 
@@ -128,6 +134,7 @@ class Profiles:
     received: NDArray[np.int64]
     texts: NDArray[np.float32]
     handled: dict[bytes, str]
+    meanings: dict[str, Vectors] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -228,12 +235,29 @@ def as_void(ids: list[UUID]) -> NDArray[np.void]:
     return np.frombuffer(b"".join(one.bytes for one in ids), dtype="V16")
 
 
-def read_market(connection: Connection, as_of: datetime, known: Profiles | None = None) -> Market:
+def read_market(connection: Connection, as_of: datetime, known: Profiles | None = None, *, with_meanings: bool = False) -> Market:
     """Read lawyers, track records and loads as they are at `as_of`; `known` as for `read_profiles`.
 
     The transaction should be one of repeatable reads, so that both parts tell of the same lawyers.
+
+    Args:
+        with_meanings: whether to read the stored vectors of what lawyers handled, as they are at this moment.
     """
-    return Market(read_profiles(connection, as_of, known), read_loads(connection, as_of), as_of)
+    profiles = read_profiles(connection, as_of, known)
+    if with_meanings:
+        profiles = replace(profiles, meanings=_read_meanings(connection, profiles))
+    return Market(profiles, read_loads(connection, as_of), as_of)
+
+
+def _read_meanings(connection: Connection, profiles: Profiles) -> dict[str, Vectors]:
+    from sqlalchemy import text
+
+    experienced = profiles.texts.any(axis=1)
+    if not experienced.any():
+        return {}
+    found = {space: read(connection, space, "lawyer", profiles.uuids) for space in connection.execute(text(_SPACES)).scalars().all()}
+    covered = {space: vectors.known[experienced].mean() for space, vectors in found.items()}
+    return {space: vectors for space, vectors in found.items() if covered[space] >= LEAST_COVERAGE}
 
 
 def refresh_loads(connection: Connection, market: Market, as_of: datetime) -> Market | None:

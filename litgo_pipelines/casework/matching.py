@@ -15,12 +15,13 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.casework.market import Market, micros
+from litgo_pipelines.casework.market import Market, Profiles, micros
 from litgo_pipelines.equity.allocation import Allocation, OfferRule, Policy, allocate
 from litgo_pipelines.marketplace import tables
+from litgo_pipelines.marketplace.vectors import SpacesDiffer, Vectors
 from litgo_pipelines.ranking.features import distance_km, feature_matrix
 from litgo_pipelines.ranking.ranker import Ranker
-from litgo_pipelines.ranking.text import SPACE, cosine_to_sums, vectorise
+from litgo_pipelines.ranking.text import SPACE, cosine_to_sums, hybrid, hybrid_space, vectorise
 from litgo_pipelines.rollout.assignment import Variant
 from litgo_pipelines.rollout.interleaving import Team, team_draft
 
@@ -71,13 +72,18 @@ def score_candidates(
     *,
     exclude: frozenset[UUID] = frozenset(),
     vector: NDArray[np.float32] | None = None,
+    meaning: Vectors | None = None,
 ) -> Candidates:
     """Score every eligible lawyer for a case: active, not absent at `at`, practising the area, not in `exclude`.
 
     Args:
-        vector: the case text's vector, where it is known already.
+        vector: the case text's hashed words, where they are known already.
+        meaning: the text by a model, one row, in a space in which the market has the lawyers too; None: words alone are compared.
+
+    Raises:
+        SpacesDiffer: the market has no vectors in that space.
     """
-    members, features = _eligible(market, case, at, exclude, vectorise([case.summary])[0] if vector is None else vector)
+    members, features = _eligible(market, case, at, exclude, vectorise([case.summary])[0] if vector is None else vector, meaning)
     return _scored([members], features, ranker)[0]
 
 
@@ -98,7 +104,7 @@ def score_many(
 
 
 def _eligible(
-    market: Market, case: Case, at: datetime, exclude: frozenset[UUID], vector: NDArray[np.float32]
+    market: Market, case: Case, at: datetime, exclude: frozenset[UUID], vector: NDArray[np.float32], meaning: Vectors | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Indices of the eligible lawyers, shape (n,), and their features, shape (n, 8)."""
     pool = market.profiles.pools.get(case.area)
@@ -111,9 +117,12 @@ def _eligible(
         eligible &= ~np.isin(pool.members, away)
     members, match = pool.members[eligible], pool.match[eligible]
     profiles = market.profiles
+    similarity = cosine_to_sums(vector, profiles.texts[members])
+    if meaning is not None:
+        similarity = hybrid(similarity, _alike(profiles, members, meaning))
     features = feature_matrix(
         area_match=match,
-        similarity=cosine_to_sums(vector, profiles.texts[members]),
+        similarity=similarity,
         won=profiles.won[members],
         lost=profiles.lost[members],
         distance_km=distance_km(
@@ -130,6 +139,14 @@ def _eligible(
         soft_skill=profiles.soft_skill[members],
     )
     return members, features
+
+
+def _alike(profiles: Profiles, members: NDArray[np.intp], meaning: Vectors) -> NDArray[np.float64]:
+    """Cosine of a text with what lawyers handled, by a model; NaN where they have no vector. Shape of members."""
+    theirs = profiles.meanings.get(meaning.space)
+    if theirs is None:
+        raise SpacesDiffer(f"what the lawyers handled has no vectors in {meaning.space}: run `litgo embeddings backfill`")
+    return np.asarray(Vectors(theirs.space, theirs.rows[members]).cosines(meaning)[:, 0], dtype=np.float64)
 
 
 def _scored(members: list[NDArray[np.intp]], features: NDArray[np.float32], ranker: Ranker) -> list[Candidates]:
@@ -153,7 +170,7 @@ def decide(
     new_lawyer_offers: int,
     exclude: frozenset[UUID] = frozenset(),
     vector: NDArray[np.float32] | None = None,
-    space: str = SPACE,
+    meaning: Vectors | None = None,
     exposure: Exposure | None = None,
 ) -> Decision:
     """Choose up to `top_n` lawyers for a case. Pure: nothing is read or written but the arguments.
@@ -163,11 +180,11 @@ def decide(
     Args:
         new_lawyer_offers: offers received after which a lawyer is no longer new.
         exclude: lawyers who are not to be shown, such as those who have an offer for the case.
-        vector: the case text's vector, where it is known already.
-        space: that the vector lies in.
+        vector, meaning: see `score_candidates`.
         exposure: the experiment that the request takes part in.
     """
-    candidates = score_candidates(market, case, ranker, at, exclude=exclude, vector=vector)
+    candidates = score_candidates(market, case, ranker, at, exclude=exclude, vector=vector, meaning=meaning)
+    space = hybrid_space(None if meaning is None else meaning.space)
     ask = _Ask(request_id, case, at, ranker.version, rule, top_n, new_lawyer_offers, allocate, space, exposure)
     return _allocated(market, ask, candidates)
 

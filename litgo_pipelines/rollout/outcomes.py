@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from litgo_pipelines.ranking.text import NO_SPACE
 from litgo_pipelines.rollout.gate import GINI_SLACK
 from litgo_pipelines.rollout.readout import Arms, Guardrail, Stratum, Tally
 
@@ -89,8 +88,10 @@ FROM (
 """
 
 _RAN = """
-SELECT count(*), percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_ms), avg((embedding_space = :no_space)::int)
-FROM litgo.match_requests
+SELECT count(*), percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_ms), avg((embedding_space IS DISTINCT FROM usual.space)::int)
+FROM litgo.match_requests,
+    (SELECT mode() WITHIN GROUP (ORDER BY embedding_space) AS space
+     FROM litgo.match_requests WHERE experiment_id = :id AND status = 'ok' AND started_at <= :as_of) usual
 WHERE experiment_id = :id AND variant = :variant AND status = 'ok' AND started_at <= :as_of
 """
 
@@ -195,11 +196,13 @@ class MarketGini:
 def guardrails(connection: Connection, experiment: Experiment, as_of: datetime, *, gini: MarketGini, most_gini: float) -> list[Guardrail]:
     """Latency and share of answers in fallback by side, and the Gini of the whole market, which no side has for itself.
 
+    In fallback is what was compared in another space than most of the experiment.
+
     A market that was uneven before may stay as it was: a candidate is not held back for what the champion left.
     """
     from sqlalchemy import text
 
-    asked = _asked(experiment, as_of) | {"no_space": NO_SPACE}
+    asked = _asked(experiment, as_of)
     # Interleaved, both models answer each request together: there is nothing to compare its latency with.
     sides = (("control", 0), ("treatment", 1)) if experiment.mode == "ab" else (("interleaved", 1),)
     latency: list[float | None] = [None, None]

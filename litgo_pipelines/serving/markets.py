@@ -98,7 +98,7 @@ class MarketKeeper:
                 if found is not None:
                     return rule, found, "loads"
             _limit(connection, _PROFILES_TIMEOUT_MS)
-            market = read_market(connection, datetime.now(UTC), None if known is None else known.profiles)
+            market = read_market(connection, datetime.now(UTC), None if known is None else known.profiles, with_meanings=True)
         self._profiles_read = now
         return rule, market, "profiles"
 

@@ -16,8 +16,8 @@ from litgo_pipelines.simulation.engine import read_origin
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Table
 
-UNTOUCHED: Final = frozenset({"decisions"})
-"""The history of decisions is never changed, not even by time."""
+UNTOUCHED: Final = frozenset({"decisions", "external_calls", "embedding_spaces", "embeddings"})
+"""The histories of decisions and of requests to vendors are never changed, not even by time; vectors would be indexed anew."""
 
 _ASIDE = timedelta(days=400_000)
 """Where the rows of a table stand for a moment that would otherwise meet one another on their way."""

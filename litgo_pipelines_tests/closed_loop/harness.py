@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,15 +24,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from litgo_pipelines.integrations.embedders import Space
 from litgo_pipelines.settings import LitgoError, Settings, load_settings
 
 if TYPE_CHECKING:
     import httpx
     from dagster import DagsterInstance
+    from numpy.typing import NDArray
     from sqlalchemy import Engine
 
+    from litgo_pipelines.casework.embedding import Embedding
+    from litgo_pipelines.integrations.policies import Deadline
     from litgo_pipelines.marketplace.database import Services
-    from litgo_pipelines.ranking.text import Embedded
     from litgo_pipelines.rollout.registry import Registry
     from litgo_pipelines.simulation.visitors import Visit, Visitors
 
@@ -52,6 +55,9 @@ _SETTINGS = {
     # The night's figures may come in between and find a market this small uneven.
     "LITGO_FAIRNESS_MAX_GINI": "1",
     "LITGO_LOG_FORMAT": "json",
+    # Clients and lawyers are played by the scenarios alone.
+    "LITGO_NEXT_OFFER_DAYS": "0",
+    "LOCAL_EMBEDDING_MODEL": "none",
 }
 
 
@@ -63,17 +69,19 @@ class NotInTime(AssertionError):
 
 
 class Vendor:
-    """Whoever makes vectors of texts, for once outside of the house: it can be away."""
+    """A model of embeddings outside of the house, which can be away. To it all texts are alike, so that it raises every similarity."""
+
+    space = Space("vendor", "1", 4)
 
     def __init__(self) -> None:
         self.away = False
 
-    def __call__(self, text: str) -> Embedded:
-        from litgo_pipelines.ranking.text import embed
+    def embed(self, texts: Sequence[str], deadline: Deadline | None = None) -> NDArray[np.float32]:  # noqa: ARG002  # as every model's
+        from litgo_pipelines.integrations.calls import VendorUnavailable
 
         if self.away:
-            raise ConnectionError("the vendor does not answer")
-        return embed(text)
+            raise VendorUnavailable("the vendor does not answer", "timeout", 1, maybe_taken=True)
+        return np.full((len(texts), self.space.dim), 0.5, dtype=np.float32)
 
 
 @dataclass
@@ -237,6 +245,7 @@ def a_world(services: Services, home: Path, tell: Callable[[str], None] = lambda
         home: LITGO_HOME of all processes.
         tell: is told what is being done.
     """
+    from litgo_pipelines.casework.embedding import Embedding
     from litgo_pipelines.cli.dagster import dagster_environment
     from litgo_pipelines.marketplace.database import SIMULATOR_ROLE, open_engine
     from litgo_pipelines.rollout.registry import Registry
@@ -262,7 +271,9 @@ def a_world(services: Services, home: Path, tell: Callable[[str], None] = lambda
         stack.enter_context(_as_environment(environment))
         settings = load_settings()
         registry, vendor = Registry(services.mlflow, home / "models"), Vendor()
-        service = stack.enter_context(_served(services, settings, vendor))
+        embedding = Embedding(None, vendor, batch=1000)
+        _know_lawyers(services, embedding)
+        service = stack.enter_context(_served(services, settings, embedding))
         instance = stack.enter_context(_instance())
         log = home / "daemon.log"
         daemon = stack.enter_context(_daemon(environment, settings, log))
@@ -319,8 +330,19 @@ def _instance() -> Iterator[DagsterInstance]:
         yield instance
 
 
+def _know_lawyers(services: Services, embedding: Embedding) -> None:
+    """Embed what the lawyers handled."""
+    from litgo_pipelines.casework.embedding import refresh_cases, refresh_lawyers
+    from litgo_pipelines.marketplace.database import open_engine
+
+    engine = open_engine(services.database)
+    refresh_cases(engine, embedding, datetime.now(UTC))
+    refresh_lawyers(engine, embedding, datetime.now(UTC))
+    engine.dispose()
+
+
 @contextmanager
-def _served(services: Services, settings: Settings, vendor: Vendor) -> Iterator[httpx.Client]:
+def _served(services: Services, settings: Settings, embedding: Embedding) -> Iterator[httpx.Client]:
     """The matching service behind a real uvicorn on a free port, and a client of it."""
     import httpx
     import uvicorn
@@ -330,7 +352,7 @@ def _served(services: Services, settings: Settings, vendor: Vendor) -> Iterator[
     from litgo_pipelines.serving.server import serving_engine
 
     engine = serving_engine(services.database)
-    app = create_app(engine, lambda: Registry(services.mlflow, settings.litgo_home / "models"), settings, vendor)
+    app = create_app(engine, lambda: Registry(services.mlflow, settings.litgo_home / "models"), settings, embedding)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="uvicorn")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from litgo_pipelines.ranking.text import NO_SPACE
+from litgo_pipelines.ranking.text import SPACE
 from litgo_pipelines_tests.closed_loop.harness import PERSON, SEED, World, parsed, register, versions_of
 
 CLIENTS = 260
@@ -32,7 +32,7 @@ _DEGRADED = "SELECT id FROM litgo.decisions WHERE action = 'watch' AND result = 
 _TOLD = "SELECT key, subject, status FROM litgo.notifications ORDER BY id"
 _SCORES = """
 SELECT avg(m.score)::float8 FROM litgo.match_requests r JOIN litgo.case_matches m ON m.request_id = r.id
-WHERE r.model_version = :version AND r.status = 'ok' AND (r.embedding_space = :none) = :away AND r.id = ANY(:ids)
+WHERE r.model_version = :version AND r.status = 'ok' AND (r.embedding_space = :words) = :away AND r.id = ANY(:ids)
 GROUP BY r.id, r.started_at ORDER BY r.started_at
 """
 _LOST = "SELECT id, lat, lng, tempo_resposta_h FROM litgo.lawyers"
@@ -144,7 +144,7 @@ def a_person_moves_the_alias(world: World) -> Seen:
 
 
 def a_vendor_is_away(world: World) -> Seen:
-    """For an hour no text can be embedded: scores fall, nobody is rolled back for it, and afterwards all goes on."""
+    """For an hour texts are compared by their words alone: scores fall, nobody is rolled back for it, and afterwards all goes on."""
     seen = Seen()
     champion = world.registry.champion()
     assert champion is not None
@@ -288,12 +288,11 @@ def _named(before: Any, during: Any, after: Any) -> tuple[tuple[str, Any], ...]:
 def _scores(world: World, version: str, visits: Any, *, away: bool) -> np.ndarray[Any, Any]:
     """Mean match score of each decision of a version."""
     ids = [one.answer["request_id"] for one in visits]
-    return np.array([row[0] for row in world.rows(_SCORES, version=version, none=NO_SPACE, away=away, ids=ids)])
+    return np.array([row[0] for row in world.rows(_SCORES, version=version, words=SPACE, away=away, ids=ids)])
 
 
 def _highest(reference: Any, scores: Any, world: World) -> float:
     """How high the watch's statistics would have stood had the scores counted, as a share of their boundaries: above 1 is an alarm."""
-    from litgo_pipelines.ranking.text import SPACE
     from litgo_pipelines.rollout.watch import reference_of, score_statistics
 
     found = reference_of(reference[:100], SPACE, (), (), least=100)

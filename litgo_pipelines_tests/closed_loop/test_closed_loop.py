@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.ranking.text import NO_SPACE, SPACE
+from litgo_pipelines.ranking.text import SPACE, hybrid_space
 from litgo_pipelines_tests.closed_loop import scenarios
-from litgo_pipelines_tests.closed_loop.harness import World
+from litgo_pipelines_tests.closed_loop.harness import Vendor, World
 from litgo_pipelines_tests.closed_loop.scenarios import Seen
 
 
@@ -81,7 +81,8 @@ def _moved(seen: Seen, champion: str) -> None:
 
 def _left_alone(seen: Seen, champion: str) -> None:
     facts = seen.facts
-    assert facts["spaces"] == {"before": [SPACE], "during": [NO_SPACE], "after": [SPACE]}
+    usual = hybrid_space(Vendor.space.name)
+    assert facts["spaces"] == {"before": [usual], "during": [SPACE], "after": [usual]}
     assert all(set(versions) == {champion} for versions in facts["versions"].values())
     assert facts["decisions"] == {"before": scenarios.REFERENCE, "during": 180, "after": 30}
     assert facts["scores"]["during"] < 0.85 * facts["scores"]["before"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litgo_pipelines.ranking.text import DIMENSION, SPACE, cosine_to_sums, vectorise
+from litgo_pipelines.ranking.text import DIMENSION, SPACE, cosine_to_sums, hybrid, hybrid_space, vectorise
 
 OVERTIME = "trabalhei dois anos sem receber horas extras no supermercado"
 MORE_OVERTIME = "o supermercado não pagou as horas extras que trabalhei"
@@ -81,3 +81,18 @@ def test_vectors_are_the_same_in_every_process() -> None:
         for seed in ("1", "2")
     }
     assert seen == {f"{vectorise(['horas extras na rescisão']).nonzero()[1].tolist()}\n"}
+
+
+def test_words_and_a_model_count_the_same() -> None:
+    """The mean of both cosines; where the model knows nobody, or not this one, nobody is put behind for it."""
+    lexical = np.array([0.2, 0.4, 0.0, np.nan])
+    assert hybrid(lexical, np.array([0.6, 0.2, np.nan, 0.9]))[:2] == pytest.approx([0.4, 0.3])
+    assert hybrid(lexical, np.array([0.6, 0.2, np.nan, np.nan]))[2] == pytest.approx(0.2)
+    assert np.isnan(hybrid(lexical, np.array([0.6, 0.2, np.nan, 0.9]))[3])
+    assert hybrid(lexical, np.full(4, np.nan))[:3] == pytest.approx(lexical[:3])
+
+
+def test_a_comparison_is_named_by_all_that_it_rests_on() -> None:
+    """Scores by words alone, by words and one model, and by words and another are three spaces."""
+    assert len({hybrid_space(None), hybrid_space("a@1:3"), hybrid_space("b@1:3")}) == 3
+    assert hybrid_space(None) == SPACE

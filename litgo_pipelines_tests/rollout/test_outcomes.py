@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine, text
 
-from litgo_pipelines.ranking.text import NO_SPACE
 from litgo_pipelines.rollout import experiments, outcomes
 from litgo_pipelines.rollout.experiment_rules import Ruling
 from litgo_pipelines.rollout.experiments import Experiment, Terms
@@ -230,9 +229,9 @@ def guardrails(engine: Engine, found: Experiment, **given: Any) -> dict[str, Gua
 
 
 def test_guardrails_are_unknown_below_a_hundred_requests_of_a_side(engine: Engine) -> None:
-    """Requests that failed are none of them; with the hundredth, each side tells its own."""
+    """Failed requests are none of them; with the hundredth, each side tells its own. In fallback is whatever is not the usual space."""
     found = running(engine)
-    slow = [treatment(NOON, duration_ms=40.0, space=NO_SPACE if n < 5 else "hashed") for n in range(99)]
+    slow = [treatment(NOON, duration_ms=40.0, **({"space": "local"} if n < 5 else {})) for n in range(99)]
     write(engine, [control(NOON, duration_ms=30.0)] * 100 + slow + [treatment(NOON, status="error", duration_ms=9000.0)] * 20, found.id)
     before = guardrails(engine, found)
     assert before["latency p95 (ms)"] == Guardrail(name="latency p95 (ms)", control=30.0, treatment=None, most_ratio=1.5)

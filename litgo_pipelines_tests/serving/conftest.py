@@ -16,7 +16,6 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
-from litgo_pipelines.ranking.text import Embedded, embed
 from litgo_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy import URL, Engine
 
+    from litgo_pipelines.casework.embedding import Embedding
     from litgo_pipelines.rollout.registry import Registry
     from litgo_pipelines.serving.models import ModelSource
 
@@ -163,7 +163,7 @@ def serving(
     open_registry: Callable[[], ModelSource] = _nobody,
     *,
     until_ready: bool = True,
-    embed: Callable[[str], Embedded] = embed,
+    embedding: Embedding | None = None,
 ) -> Iterator[Served]:
     """Run the application behind a real uvicorn on a free port."""
     import httpx
@@ -173,7 +173,7 @@ def serving(
     from litgo_pipelines.serving.server import serving_engine
 
     engine = serving_engine(database_url)
-    app = create_app(engine, open_registry, settings, embed)
+    app = create_app(engine, open_registry, settings, embedding)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))

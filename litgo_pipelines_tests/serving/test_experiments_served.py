@@ -325,22 +325,6 @@ def test_interleaved_lists_say_whose_each_place_is(trial: Trial) -> None:
     assert {row.variant for row in trial.requests()} == {"interleaved", None}
 
 
-def test_a_text_that_cannot_be_embedded_is_answered_without(trial: Trial) -> None:
-    """A vendor's error costs the similarity alone: the answer says so, the record too, and it is counted."""
-
-    def broken(text: str) -> Any:
-        raise TimeoutError(f"no vector of {text}")
-
-    with trial.served(embed=broken) as served:
-        assert measured(served, "serving_embedding_fallbacks_total") == ["serving_embedding_fallbacks_total 0.0"]
-        answer = ask(served, uuid4())
-        assert (answer["embedding_space"], answer["model_version"], len(answer["matches"])) == ("none", FIRST, 2)
-        assert measured(served, "serving_embedding_fallbacks_total") == ["serving_embedding_fallbacks_total 1.0"]
-    (row,) = trial.requests()
-    assert (row.status, row.embedding_space) == ("ok", "none")
-    assert {one.feature_s for one in trial.matches(answer["request_id"])} == {None}
-
-
 def test_while_the_database_is_away_the_experiment_stays_as_it_was(trial: Trial, wire: Wire) -> None:
     """It is shown with the error, and served as before as soon as the database is back."""
     experiment = trial.start()
