@@ -1,4 +1,4 @@
-"""Schedules: the nightly equity figures, gaps after downtime included, and the weekly refit of the price of load."""
+"""Schedules: the nightly equity figures, gaps after downtime included, the weekly refit of the price of load, the end of old logs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import dagster as dg
 
 from litgo_pipelines.casework.equity_run import RUN_AT, TIMEZONE
 from litgo_pipelines.orchestration.assets.equity import DAYS, equity_metrics
-from litgo_pipelines.orchestration.jobs import calculate_equity_metrics, refit_equity_price
+from litgo_pipelines.orchestration.jobs import calculate_equity_metrics, expire_records, refit_equity_price
 
 MOST_GAPS = 62
 """Missing days that one tick asks for at most, the newest ones; older ones are for a backfill in the UI."""
@@ -88,4 +88,13 @@ weekly_price = dg.ScheduleDefinition(
     description="Each Monday at 03:00 in São Paulo.",
 )
 
-SCHEDULES = [nightly_equity, weekly_price]
+nightly_expiry = dg.ScheduleDefinition(
+    name="nightly_expiry",
+    job=expire_records,
+    cron_schedule="0 4 * * *",
+    execution_timezone=str(TIMEZONE),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Each night at 04:00 in São Paulo.",
+)
+
+SCHEDULES = [nightly_equity, weekly_price, nightly_expiry]
