@@ -78,9 +78,10 @@ class FaultyServer:
     answer: what answers where no fault is queued.
     """
 
-    def __init__(self, answer: Callable[[Received], Behaviour]) -> None:
+    def __init__(self, answer: Callable[[Received], Behaviour], remembers: bool = True) -> None:
         self.answer = answer
         self.requests: list[Received] = []
+        self._remembers = remembers
         self.closing = threading.Event()
         self._faults: deque[Behaviour] = deque()
         self._lock = threading.Lock()
@@ -99,7 +100,8 @@ class FaultyServer:
 
     def next(self, received: Received) -> Behaviour:
         with self._lock:
-            self.requests.append(received)
+            if self._remembers:
+                self.requests.append(received)
             if self._faults:
                 return self._faults.popleft()
         return self.answer(received)
@@ -111,9 +113,9 @@ class FaultyServer:
 
 
 @contextmanager
-def faulty_server(answer: Callable[[Received], Behaviour] = lambda _received: Reply()) -> Iterator[FaultyServer]:
-    """A server that lives as long as the block."""
-    server = FaultyServer(answer)
+def faulty_server(answer: Callable[[Received], Behaviour] = lambda _received: Reply(), *, remembers: bool = True) -> Iterator[FaultyServer]:
+    """A server that lives as long as the block; one that does not remember its requests may live for days."""
+    server = FaultyServer(answer, remembers)
     try:
         yield server
     finally:

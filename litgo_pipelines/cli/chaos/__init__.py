@@ -1,0 +1,1 @@
+"""`litgo chaos …`: vendors that fail as told, for trying the product by hand."""
