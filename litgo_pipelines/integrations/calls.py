@@ -30,6 +30,7 @@ FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 4.0
 JITTER: Final = 0.25
 
+_REFUSALS: Final[frozenset[Outcome]] = frozenset({"http_3xx", "http_4xx"})
 _OPERATION = re.compile(r"[a-z][a-z_]{0,49}")
 # What reading an answer of another shape than expected raises; pydantic's and json's errors are ValueErrors.
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
@@ -57,12 +58,14 @@ class VendorRefused(LitgoError):
     Attributes:
         status: of the HTTP answer; None where the request cannot be sent.
         body: the answer's text, which may hold personal data: for a program, not for a log.
+        maybe_taken: whether the vendor may have done what was asked all the same, by an earlier attempt of the call.
     """
 
-    def __init__(self, message: str, status: int | None, body: str) -> None:
+    def __init__(self, message: str, status: int | None, body: str, maybe_taken: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.body = body
+        self.maybe_taken = maybe_taken
 
 
 def call(
@@ -166,7 +169,7 @@ class _Calling:
 
     def _count(self, outcome: Outcome) -> None:
         self.requests += outcome not in NO_REQUEST
-        self.maybe_taken = self.maybe_taken or outcome not in NOT_TAKEN
+        self.maybe_taken = self.maybe_taken or outcome not in NOT_TAKEN | _REFUSALS
 
     def _record(
         self, outcome: Outcome, started_at: datetime, duration_ms: float = 0.0, status: int | None = None, error_class: str | None = None
@@ -199,10 +202,10 @@ class _Calling:
         service, operation, last = self.policy.service, self.operation, failed.outcome
         if last == "invalid":
             return VendorRefused(f"{operation} cannot be sent to {service} ({failed.error_class}): check its address and key", None, "")
-        if failed.answer is not None and last in ("http_3xx", "http_4xx"):
+        if failed.answer is not None and last in _REFUSALS:
             status = failed.answer.status_code
             said = f"{service} refused {operation} with {status}: check its key and what was sent"
-            return VendorRefused(said, status, failed.answer.text)
+            return VendorRefused(said, status, failed.answer.text, self.maybe_taken)
         if last == "breaker_open":
             seconds = self.policy.breaker.seconds
             message = f"{service} is left alone for up to {seconds:g} s after failed requests: try {operation} again later"

@@ -201,6 +201,22 @@ def test_a_refusal_is_told_at_once(
     assert rows(engine) == [(outcome, 1)]
 
 
+def test_a_refusal_tells_whether_an_earlier_attempt_may_have_been_taken(
+    server: FaultyServer, policy: Policy, ledger: PostgresCallLedger
+) -> None:
+    """The refusal itself was none; the attempt before it may have been."""
+    server.answer = lambda _: Reply(403)
+    with pytest.raises(VendorRefused) as alone:
+        ask(server, policy, ledger)
+    server.fail(Reset())
+    with pytest.raises(VendorRefused) as after_a_reset:
+        ask(server, policy, ledger)
+    server.fail(Reply(429))
+    with pytest.raises(VendorRefused) as after_too_many:
+        ask(server, policy, ledger)
+    assert [one.value.maybe_taken for one in (alone, after_a_reset, after_too_many)] == [False, True, False]
+
+
 @pytest.mark.parametrize("body", [b"<html>Maria</html>", b"", b"[1]"])
 def test_an_answer_of_another_shape_is_no_answer(
     body: bytes, server: FaultyServer, policy: Policy, ledger: PostgresCallLedger, engine: Engine

@@ -1,0 +1,68 @@
+"""Starts `deliver_notifications` when a message is due that can be delivered, or must be given up."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from litgo_pipelines.orchestration.jobs import DELIVER_NOTIFICATIONS, deliver_notifications
+from litgo_pipelines.orchestration.resources import Project
+from litgo_pipelines.orchestration.sensors.due import Asked, asked_for, under_way
+
+_DUE = "messages are due"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the sensor sees.
+
+    Attributes:
+        due: messages that a run could deliver, or would give up.
+        newest: id of the newest of them; None: there are none.
+        waiting: messages in all that were not sent yet.
+    """
+
+    due: int = 0
+    newest: int | None = None
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Whether to deliver now, the cursor to keep, and why."""
+
+    start: bool
+    cursor: Asked
+    reason: str
+
+
+def plan(cursor: Asked, observed: Observed, now: datetime) -> Plan:
+    """At once for a message that no run was asked for; for the same ones again after a minute, then ever later, up to ten minutes."""
+    if observed.newest is None:
+        waits = f"{observed.waiting} messages wait, none of them is due and can be delivered" if observed.waiting else "nothing waits"
+        return Plan(False, cursor, waits)
+    about = str(observed.newest)
+    if cursor.since(now) < cursor.pause(about, _DUE, urgent=True):
+        return Plan(False, cursor, f"{observed.due} {cursor.told(about, _DUE, urgent=True)}")
+    return Plan(True, cursor.again(about, _DUE, now, observed.due), f"{observed.due} {_DUE}")
+
+
+def _observe(project: Project, now: datetime) -> Observed:
+    from litgo_pipelines.casework.notifications import Reach, due, standing
+
+    with project.connection() as connection:
+        found = due(connection, Reach.of(project.settings), now, project.settings.litgo_notification_hours)
+        waiting = sum(one.messages for one in standing(connection) if one.status in ("queued", "sending"))
+    return Observed(found.messages, found.newest, waiting)
+
+
+@dg.sensor(job=deliver_notifications, minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)
+def notifications_due(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
+    """Looks at the outbox every 15 s; where nothing is due, or nobody can be reached, no run is started."""
+    cursor, now = Asked.parsed(context.cursor), datetime.now(UTC)
+    if under_way(context.instance, DELIVER_NOTIFICATIONS):
+        return dg.SensorResult(skip_reason="a delivery is under way", cursor=context.cursor)
+    found = plan(cursor, _observe(project, now), now)
+    if not found.start:
+        return dg.SensorResult(skip_reason=found.reason, cursor=found.cursor.model_dump_json())
+    return asked_for(found.cursor, found.reason, DELIVER_NOTIFICATIONS, now)
