@@ -1,0 +1,305 @@
+"""The signing queue: contracts that are due, claimed by one worker at a time, and what a worker may write of them.
+
+A claim ends by itself, so that another worker takes up what a killed one left. Each write is a transaction of its own, locks its contract
+and is refused where a person, or another worker, went on with it meanwhile. Nothing here calls DocuSign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+from uuid import uuid5
+
+from litgo_pipelines.casework import contract_wording, contracts
+from litgo_pipelines.casework.contracts import COLUMNS, PARTIES, Contract, of_row
+from litgo_pipelines.marketplace.outbox import tell
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+CLAIM: Final = timedelta(minutes=15)
+FIRST_PAUSE: Final = timedelta(minutes=1)
+LONGEST_PAUSE: Final = timedelta(hours=1)
+SHORTEST_LOOK: Final = timedelta(minutes=15)
+LONGEST_LOOK: Final = timedelta(hours=6)
+_GRID: Final = timedelta(minutes=5)
+_MOST_DOUBLINGS: Final = 10
+
+# Canceled contracts stay until their envelope is certainly not out for signature any more.
+_DUE = """
+due_at <= :at AND (claimed_until IS NULL OR claimed_until <= :at)
+AND (status IN ('requested', 'pending-signature') OR (status = 'canceled' AND envelope_id IS NOT NULL))
+"""
+_CLAIM = f"""
+WITH due AS (
+    SELECT id AS due_id, claimed_until IS NOT NULL AS taken_up FROM litgo.contracts
+    WHERE {_DUE} ORDER BY due_at, id LIMIT :most FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE litgo.contracts SET claimed_until = :until FROM due WHERE id = due_id RETURNING {COLUMNS}, taken_up
+"""
+_RELEASE = "UPDATE litgo.contracts SET claimed_until = NULL WHERE id = ANY(:ids) AND claimed_until = :until"
+_KEEP_DRAFT = """
+UPDATE litgo.contracts SET envelope_id = :envelope, envelope_number = envelope_number + 1, signing_method = 'docusign' WHERE id = :id
+"""
+_METHOD = "UPDATE litgo.contracts SET signing_method = :method WHERE id = :id"
+_OUT = """
+UPDATE litgo.contracts SET status = 'pending-signature', pending_since = COALESCE(pending_since, :at), due_at = :due, tries = 0,
+       trouble = NULL, claimed_until = NULL
+WHERE id = :id
+"""
+_AGAIN = "UPDATE litgo.contracts SET tries = tries + 1, trouble = :trouble, due_at = :due, claimed_until = NULL WHERE id = :id"
+_BY_HAND = """
+UPDATE litgo.contracts SET status = 'pending-signature', signing_method = 'manual', envelope_id = NULL, pending_since = :at,
+       manual_since = :at, due_at = NULL, tries = 0, trouble = :trouble, claimed_until = NULL
+WHERE id = :id
+"""
+_ANEW = """
+UPDATE litgo.contracts SET status = 'requested', signing_method = NULL, envelope_id = NULL, pending_since = NULL, due_at = :at, tries = 0,
+       trouble = :trouble, claimed_until = NULL
+WHERE id = :id
+"""
+_REST = "UPDATE litgo.contracts SET due_at = NULL, tries = 0, trouble = :trouble, claimed_until = NULL WHERE id = :id"
+_COUNT_DUE = f"SELECT count(*), min(due_at) FROM litgo.contracts WHERE {_DUE}"
+_STANDING = """
+SELECT status, signing_method, count(*), min(COALESCE(pending_since, created_at)) FROM litgo.contracts
+WHERE status IN ('requested', 'pending-signature') GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
+class Left(Exception):
+    """A contract that this worker has no say in any more: a person decided, or the claim ended and another worker went on."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A contract that one worker has to itself for a while.
+
+    Attributes:
+        until: when the claim ends; also its name.
+        taken_up: whether an earlier worker left it in the middle.
+    """
+
+    contract: Contract
+    until: datetime
+    taken_up: bool
+
+    @property
+    def transaction_id(self) -> str:
+        """Of the next draft: the same for whoever drafts it."""
+        return str(uuid5(self.contract.id, f"envelope {self.contract.envelope_number}"))
+
+    @property
+    def may_have_draft(self) -> bool:
+        """Whether somebody may have drafted an envelope whose id was never written down."""
+        return self.contract.envelope_id is None and (self.taken_up or self.contract.tries > 0 or self.contract.trouble is not None)
+
+    @property
+    def unsent(self) -> bool:
+        """Whether no envelope of it can have been sent."""
+        return self.contract.envelope_id is None or (self.contract.status == "requested" and self.contract.signing_method is None)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Contracts that are not signed yet, of one state and method, and since when the oldest of them waits."""
+
+    status: contracts.Status
+    method: contracts.Method | None
+    contracts: int
+    oldest: datetime
+
+
+def claim(connection: Connection, *, at: datetime, most: int) -> list[Claim]:
+    """Up to `most` contracts that are due and nobody else's, those first that have been due for longest."""
+    from sqlalchemy import text
+
+    rows = connection.execute(text(_CLAIM), {"at": at, "until": at + CLAIM, "most": most}).all()
+    claims = [Claim(of_row(row[:-1]), at + CLAIM, row[-1]) for row in rows]
+    return sorted(claims, key=lambda one: (one.contract.due_at or at, one.contract.id))
+
+
+def release(connection: Connection, claims: Sequence[Claim]) -> None:
+    """Give back what is still claimed."""
+    from sqlalchemy import text
+
+    if claims:
+        connection.execute(text(_RELEASE), {"ids": [one.contract.id for one in claims], "until": claims[0].until})
+
+
+def due(connection: Connection, at: datetime) -> tuple[int, datetime | None]:
+    """How many contracts the queue would claim, and since when the first of them is due."""
+    from sqlalchemy import text
+
+    count, since = connection.execute(text(_COUNT_DUE), {"at": at}).one()
+    return count, since
+
+
+def standing(connection: Connection) -> list[Standing]:
+    """Contracts that are not signed yet, by state and method."""
+    from sqlalchemy import text
+
+    return [Standing(*row) for row in connection.execute(text(_STANDING))]
+
+
+def pause(tries: int) -> timedelta:
+    """Until the next try, after so many in vain."""
+    return min(FIRST_PAUSE * (1 << min(tries, _MOST_DOUBLINGS)), LONGEST_PAUSE)
+
+
+def next_look(pending_since: datetime, at: datetime) -> datetime:
+    """When an envelope that is out is looked at again: ever more rarely, never sooner than DocuSign allows, many at the same time."""
+    wanted = at + min(max((at - pending_since) / 8, SHORTEST_LOOK), LONGEST_LOOK)
+    past = timedelta(seconds=wanted.timestamp() % _GRID.total_seconds())
+    return wanted - past + _GRID if past else wanted
+
+
+def keep_draft(connection: Connection, claimed: Claim, envelope_id: str) -> None:
+    """Write down an envelope before it is sent; from here on it may be out.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    from sqlalchemy import text
+
+    _held(connection, claimed, "requested")
+    connection.execute(text(_KEEP_DRAFT), {"id": claimed.contract.id, "envelope": envelope_id})
+
+
+def note_sending(connection: Connection, claimed: Claim) -> None:
+    """Write down that a draft which was kept before may be out from here on.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    from sqlalchemy import text
+
+    _held(connection, claimed, "requested", "pending-signature")
+    connection.execute(text(_METHOD), {"id": claimed.contract.id, "method": "docusign"})
+
+
+def note_unsent(connection: Connection, claimed: Claim) -> None:
+    """Write down that the draft has certainly not been sent.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    from sqlalchemy import text
+
+    _held(connection, claimed, "requested")
+    connection.execute(text(_METHOD), {"id": claimed.contract.id, "method": None})
+
+
+def out(connection: Connection, claimed: Claim, at: datetime) -> None:
+    """The envelope is out for signature; it is looked at again later.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    from sqlalchemy import text
+
+    contract = _held(connection, claimed, "requested", "pending-signature")
+    look = next_look(contract.pending_since or at, at)
+    connection.execute(text(_OUT), {"id": contract.id, "at": at, "due": look})
+
+
+def again(connection: Connection, claimed: Claim, trouble: str, at: datetime, *, unclear: bool = False) -> None:
+    """A try was in vain; the next one follows after a longer pause.
+
+    Args:
+        unclear: nobody can tell whether the envelope is out; the team is told, once an envelope.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    from sqlalchemy import text
+
+    contract = _held(connection, claimed)
+    connection.execute(text(_AGAIN), {"id": contract.id, "trouble": trouble, "due": at + pause(contract.tries)})
+    if unclear:
+        tell_team(connection, contract, "unclear", trouble, at)
+
+
+def by_hand(connection: Connection, claimed: Claim, trouble: str, at: datetime) -> None:
+    """Let a contract be signed by hand; team and both parties are told. Only where no envelope of it can have been sent.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    from sqlalchemy import text
+
+    contract = _held(connection, claimed, "requested")
+    connection.execute(text(_BY_HAND), {"id": contract.id, "trouble": trouble, "at": at})
+    contracts.tell_parties(connection, contract, "manual", at)
+    tell_team(connection, contract, "manual", trouble, at)
+
+
+def anew(connection: Connection, claimed: Claim, trouble: str, at: datetime) -> None:
+    """The envelope is no more, though nobody refused to sign: the contract is requested once more.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    from sqlalchemy import text
+
+    contract = _held(connection, claimed, "requested", "pending-signature")
+    connection.execute(text(_ANEW), {"id": contract.id, "trouble": trouble, "at": at})
+
+
+def signed(connection: Connection, claimed: Claim, moments: Mapping[str, datetime], at: datetime) -> None:
+    """Both parties have signed at DocuSign: the contract is active.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    contract = _held(connection, claimed, "requested", "pending-signature")
+    for party in PARTIES:
+        contracts.add_signature(
+            connection, contract.id, party, "docusign", signed_at=moments.get(party, at), actor="docusign", evidence=None, at=at
+        )
+    contracts.activate(connection, contract.id, at=at)
+    release(connection, [claimed])
+
+
+def declined(connection: Connection, claimed: Claim, reason: str, at: datetime) -> None:
+    """A party declined to sign: the contract is canceled; the team is told.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    from sqlalchemy import text
+
+    contracts.lock_case(connection, claimed.contract)
+    contract = _held(connection, claimed, "requested", "pending-signature")
+    contracts.cancel(connection, contract.id, reason=reason, actor="docusign", at=at)
+    tell_team(connection, contract, "declined", reason, at)
+    connection.execute(text(_REST), {"id": contract.id, "trouble": None})
+
+
+def rest(connection: Connection, claimed: Claim, trouble: str | None = None) -> None:
+    """Nothing is left to do for a canceled contract.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    from sqlalchemy import text
+
+    contract = _held(connection, claimed, "canceled")
+    connection.execute(text(_REST), {"id": contract.id, "trouble": trouble})
+
+
+def tell_team(connection: Connection, contract: Contract, event: contract_wording.TeamEvent, why: str, at: datetime) -> None:
+    """Tell the operators, once an envelope and event, or each time where there is none."""
+    subject, body = contract_wording.to_team(event, str(contract.id), contract.reference, why)
+    what = contract.envelope_id or f"{at:%Y%m%dT%H%M%S%f}"
+    details = {"contract_id": str(contract.id), "reference": contract.reference, "why": why}
+    tell(connection, key=f"contract-{contract.id}-{event}-{what}-team", subject=subject, body=body, details=details, at=at)
+
+
+def _held(connection: Connection, claimed: Claim, *statuses: contracts.Status) -> Contract:
+    """The contract, locked, if it is still this worker's and in one of these states; none named: any."""
+    contract = contracts.lock(connection, claimed.contract.id)
+    if contract.claimed_until != claimed.until or (statuses and contract.status not in statuses):
+        raise Left(f"contract {contract.id} is {contract.status}")
+    return contract

@@ -1,0 +1,127 @@
+"""`litgo contract`: what its verbs tell, what they write, and what they refuse."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from litgo_pipelines.casework.contract_signing import process
+from litgo_pipelines.settings import get_settings
+from litgo_pipelines_tests.casework.signing import Desk, rsa_key, signing_desk  # noqa: F401 (fixtures)
+from litgo_pipelines_tests.cli.conftest import Done, Verb, call_here
+
+NOWHERE = {
+    "DAGSTER_POSTGRES_URL": "postgresql+psycopg2://nobody@127.0.0.1:1/none",
+    "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
+}
+
+
+@pytest.fixture
+def contract(
+    desk: Desk, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Verb]:
+    """Call `litgo contract` on the desk's marketplace."""
+    for name, value in {**NOWHERE, "DATABASE_URL": database_url, "COLUMNS": "200", "LITGO_HOME": str(tmp_path / "home")}.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    yield call_here("contract", capsys)
+    get_settings.cache_clear()
+
+
+def said(done: Done) -> str:
+    assert (done.code, done.err) == (0, "")
+    return done.out
+
+
+def refused(done: Done) -> str:
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    return done.err.removeprefix("litgo: ")
+
+
+def by_hand(desk: Desk) -> UUID:
+    """A contract that waits for manual signatures."""
+    made = desk.requested()
+    process(desk.town.engine, None, desk.settings, lambda: desk.now)
+    return made
+
+
+def test_a_person_takes_a_contract_from_the_list_to_active(contract: Verb, desk: Desk, tmp_path: Path) -> None:
+    """List, fetch the document, record both signatures: the way of the runbook, word for word."""
+    made, scan = by_hand(desk), tmp_path / "scan.pdf"
+    listed = said(contract("list", "--unsigned"))
+    assert str(made) in listed
+    assert "by hand" in listed
+    pdf = tmp_path / "contrato.pdf"
+    assert desk.contract(made).reference in said(contract("document", str(made), "--output", str(pdf)))
+    assert pdf.read_bytes().startswith(b"%PDF")
+    scan.write_bytes(b"signed")
+    assert "the lawyer has still to sign" in said(contract("sign", str(made), "--party", "client", "--evidence", str(scan)))
+    assert "signed by both" in said(contract("sign", str(made), "--party", "lawyer", "--evidence", str(scan)))
+    assert said(contract("list", "--unsigned")) == "There are no such contracts.\n"
+    shown = said(contract("show", str(made)))
+    assert f"recorded by {getpass.getuser()}" in shown
+    assert hashlib.sha256(b"signed").hexdigest() in shown
+    assert "closed" in said(contract("close", str(made)))
+
+
+def test_json_is_all_that_machines_get(contract: Verb, desk: Desk, tmp_path: Path) -> None:
+    """Every verb prints one JSON value, with ids, state and reference."""
+    made = by_hand(desk)
+    (listed,) = json.loads(said(contract("list", "--json")))["contracts"]
+    assert (listed["id"], listed["status"], listed["reference"]) == (str(made), "pending-signature", desk.contract(made).reference)
+    assert json.loads(said(contract("show", str(made), "--json")))["signatures"] == []
+    document = json.loads(said(contract("document", str(made), "-o", str(tmp_path / "a.pdf"), "--json")))
+    assert document["sha256"] == hashlib.sha256((tmp_path / "a.pdf").read_bytes()).hexdigest()
+    canceled = json.loads(said(contract("cancel", str(made), "--reason", "the client gave up", "--by", "ana", "--json")))
+    assert (canceled["status"], canceled["ended_because"]) == ("canceled", "the client gave up (ana)")
+
+
+def test_contracts_are_listed_by_state(contract: Verb, desk: Desk) -> None:
+    """Those that have ended only where one asks for them."""
+    ended, waiting = by_hand(desk), by_hand(desk)
+    desk.cancel(ended)
+    assert [one["id"] for one in json.loads(said(contract("list", "--json")))["contracts"]] == [str(waiting)]
+    asked = json.loads(said(contract("list", "--status", "canceled", "--status", "active", "--json")))["contracts"]
+    assert [one["id"] for one in asked] == [str(ended)]
+    assert "--status takes requested, pending-signature" in refused(contract("list", "--status", "signed"))
+
+
+def test_contracts_are_taken_back_to_docusign(contract: Verb, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that nobody has signed, or one; without an account it is said before anything is written."""
+    first, second, signed = by_hand(desk), by_hand(desk), by_hand(desk)
+    assert "DOCUSIGN_ACCOUNT_ID" in refused(contract("retake", "--all"))
+    assert desk.state(first) == ("pending-signature", "manual")
+    monkeypatch.setenv("DOCUSIGN_ACCOUNT_ID", "acc")
+    get_settings.cache_clear()
+    (tmp_path / "scan.pdf").write_bytes(b"signed")
+    contract("sign", str(signed), "--party", "client", "--evidence", str(tmp_path / "scan.pdf"))
+    assert "1 contract." in said(contract("retake", str(second)))
+    assert "1 contract." in said(contract("retake", "--all"))
+    assert "has signed" in refused(contract("retake", str(signed)))
+    assert [desk.contract(one).status for one in (first, second, signed)] == ["requested", "requested", "pending-signature"]
+    assert "say which" in refused(contract("retake"))
+
+
+def test_mistakes_are_told_in_one_line(contract: Verb, desk: Desk, tmp_path: Path) -> None:
+    """An id that is none, a contract that is not there, a file that is missing, empty or in the way, a second signature."""
+    made, unknown = by_hand(desk), str(uuid4())
+    scan = tmp_path / "scan.pdf"
+    assert "is no id of a contract" in refused(contract("show", "12"))
+    assert f"there is no contract {unknown}" in refused(contract("show", unknown))
+    assert "cannot be read" in refused(contract("sign", str(made), "--party", "client", "--evidence", str(scan)))
+    scan.write_bytes(b"")
+    assert "is empty" in refused(contract("sign", str(made), "--party", "client", "--evidence", str(scan)))
+    assert "exists" in refused(contract("document", str(made), "--output", str(scan)))
+    assert "cannot be written" in refused(contract("document", str(made), "--output", str(tmp_path / "none" / "a.pdf")))
+    scan.write_bytes(b"one")
+    contract("sign", str(made), "--party", "client", "--evidence", str(scan))
+    scan.write_bytes(b"two")
+    assert "nobody signs twice" in refused(contract("sign", str(made), "--party", "client", "--evidence", str(scan)))
+    assert "is pending-signature" in refused(contract("close", str(made)))
