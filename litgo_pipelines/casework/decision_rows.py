@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.casework.matching import Decision
+from litgo_pipelines.casework.offer_wording import new_offer
 from litgo_pipelines.marketplace.names import FEATURE_COLUMNS
 
 Row = tuple[object, ...]
@@ -48,6 +49,7 @@ MATCH: Final = (
 CANDIDATE: Final = ("request_id", "lawyer_id", "score", "u_eff", "outcome", "reason", "fair_score", "is_new", "features")
 EXPOSURE: Final = ("experiment_id", "client_id", "variant", "step", "request_id", "exposed_at")
 OFFER: Final = ("id", "case_id", "lawyer_id", "match_id", "status", "sent_at", "expires_at")
+MESSAGE: Final = ("key", "audience", "recipient_id", "channel", "subject", "body", "details", "created_at", "due_at")
 
 
 def explained(decision: Decision) -> Row:
@@ -166,6 +168,16 @@ def offer_rows(decision: Decision, lifetime: timedelta) -> Iterable[Row]:
             at,
             at + lifetime,
         )
+
+
+def message_rows(decision: Decision, lifetime: timedelta) -> Iterable[Row]:
+    """What each who is offered the case is told of it, best first, in the order of `MESSAGE`; a message waits in the outbox."""
+    at, case = decision.ask.at, decision.case
+    told = new_offer(case.id, case.area, case.urgency_h, at + lifetime)
+    for position, lawyer in enumerate(decision.chosen_ids, start=1):
+        offer = decision.offer_id(position)
+        details = {"offer_id": str(offer), "case_id": str(case.id)}
+        yield f"offer:{offer}", "lawyer", lawyer, "push", told.subject, told.body, details, at, at
 
 
 def exposure_row(decision: Decision) -> Row | None:

@@ -53,6 +53,7 @@ class Recording:
         opened: whether the request's row exists already (`open_request`), so that it is completed instead of added.
         clock: asked for the end of the request; None leaves the duration unknown.
         answer: what is kept to answer a repeat of the same idempotency key.
+        tell_lawyers: whether each offer's lawyer is sent a message.
     """
 
     offer_lifetime: timedelta | None
@@ -60,6 +61,7 @@ class Recording:
     opened: bool = False
     clock: Callable[[], datetime] | None = None
     answer: Callable[[Decision], str] | None = None
+    tell_lawyers: bool = False
 
 
 class _Disagreed(Exception):
@@ -254,6 +256,9 @@ def _write(connection: Connection, decisions: list[Decision], how: Recording) ->
     if how.offer_lifetime is not None:
         lifetime = how.offer_lifetime
         copy_rows(connection, tables.offers, rows.OFFER, (row for d in decisions for row in rows.offer_rows(d, lifetime)))
+        if how.tell_lawyers:
+            told = (row for d in decisions for row in rows.message_rows(d, lifetime))
+            copy_rows(connection, tables.notifications, rows.MESSAGE, told)
         _touch_lawyers(connection, decisions)
         _expose(connection, decisions)
 

@@ -1,20 +1,19 @@
 """Which client is answered by which model while an experiment runs: follows what is recorded, and keeps the challenger loaded.
 
-Who is on which side is computed by `rollout.assignment`; what is recorded of it lives in `casework`.
+Who is on which side is told by `casework.sides`, and what is recorded of it lives in `casework` as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from litgo_pipelines.casework.matching import Exposure
+from litgo_pipelines.casework.sides import Arms
+from litgo_pipelines.casework.sides import Side as Side
 from litgo_pipelines.observability.logs import get_logger
 from litgo_pipelines.ranking.ranker import Ranker
 from litgo_pipelines.rollout import experiments
-from litgo_pipelines.rollout.assignment import assign
 from litgo_pipelines.rollout.experiments import Experiment
 from litgo_pipelines.serving.metrics import ServingMetrics
 from litgo_pipelines.serving.models import ModelSource
@@ -25,22 +24,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Side:
-    """What answers a client who is in the experiment, and what is recorded of it."""
-
-    ranker: Ranker
-    exposure: Exposure
-
-
-@dataclass(frozen=True)
-class _Arms:
-    """An experiment whose challenger is loaded."""
-
-    experiment: Experiment
-    challenger: Ranker
 
 
 class ArmsKeeper:
@@ -65,7 +48,7 @@ class ArmsKeeper:
         self._engine, self._open_source, self._champion, self._metrics = engine, open_source, champion, metrics
         self._source: ModelSource | None = None
         self._recorded: Experiment | None = None
-        self._arms: _Arms | None = None
+        self._arms: Arms | None = None
         self._error: str | None = None
         self._thread = Periodic("experiment", self.look, seconds)
 
@@ -92,15 +75,8 @@ class ArmsKeeper:
 
     def side(self, client_id: UUID) -> Side | None:
         """What answers a client; None for whoever takes part in nothing: the champion answers."""
-        arms, champion = self._arms, self._champion()
-        if arms is None or champion.version != arms.experiment.champion:
-            return None
-        experiment = arms.experiment
-        variant = assign(client_id, experiment.split)
-        if variant is None:
-            return None
-        answers, other = (arms.challenger, champion) if variant == "treatment" else (champion, arms.challenger)
-        return Side(answers, Exposure(experiment.id, variant, experiment.step, other))
+        arms = self._arms
+        return None if arms is None else arms.side(client_id, self._champion())
 
     def look(self) -> None:
         """Look once; whatever goes wrong is logged and told, and what was known stays."""
@@ -119,14 +95,14 @@ class ArmsKeeper:
         if recorded is None:
             self._take(None)
         elif known is not None and known.experiment.id == recorded.id:
-            self._take(_Arms(recorded, known.challenger))
+            self._take(Arms(recorded, known.challenger))
         else:
             self._take(None)
             if self._source is None:
                 self._source = self._open_source()
-            self._take(_Arms(recorded, self._source.load(recorded.challenger)))
+            self._take(Arms(recorded, self._source.load(recorded.challenger)))
 
-    def _take(self, arms: _Arms | None) -> None:
+    def _take(self, arms: Arms | None) -> None:
         before, self._arms = self._arms, arms
         now = None if arms is None else (arms.experiment.id, arms.experiment.step)
         if now == (None if before is None else (before.experiment.id, before.experiment.step)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from uuid import uuid4
 
@@ -14,6 +15,9 @@ from litgo_pipelines.observability.logs import get_logger
 from litgo_pipelines.serving.metrics import ServingMetrics
 
 MOST_BODY_BYTES = 512 * 1024
+MOST_EVIDENCE_BODY_BYTES = 14 * 1024 * 1024
+"""Of a signature, with a scanned document of 10 MiB as base64."""
+_EVIDENCE = re.compile(r"/v1/contracts/[^/]+/signatures")
 _QUIET = {"/healthz", "/readyz", "/metrics"}
 _log = get_logger(__name__)
 
@@ -54,10 +58,10 @@ class Observed:
 
 
 class BodyLimit:
-    """Refuses bodies above `most` bytes with 413, by what they announce or by what arrives."""
+    """Refuses bodies above `most` bytes with 413, by what they announce or by what arrives; evidence of a signature may be larger."""
 
-    def __init__(self, app: ASGIApp, most: int = MOST_BODY_BYTES) -> None:
-        self._app, self._most = app, most
+    def __init__(self, app: ASGIApp, most: int = MOST_BODY_BYTES, most_evidence: int = MOST_EVIDENCE_BODY_BYTES) -> None:
+        self._app, self._most, self._most_evidence = app, most, most_evidence
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,16 +69,17 @@ class BodyLimit:
             return
         announced = Headers(scope=scope).get("content-length", "")
         arrived = int(announced) if announced.isdigit() else 0
+        most = self._most_evidence if _EVIDENCE.fullmatch(scope["path"]) else self._most
 
         async def counted() -> Message:
             nonlocal arrived
-            if arrived > self._most:
-                raise HTTPException(413, f"the body exceeds {self._most} bytes")
+            if arrived > most:
+                raise HTTPException(413, f"the body exceeds {most} bytes")
             message = await receive()
             if not announced.isdigit():
                 arrived += len(message.get("body", b""))
-                if arrived > self._most:
-                    raise HTTPException(413, f"the body exceeds {self._most} bytes")
+                if arrived > most:
+                    raise HTTPException(413, f"the body exceeds {most} bytes")
             return message
 
         await self._app(scope, counted, send)
