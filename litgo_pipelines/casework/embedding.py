@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from litgo_pipelines.casework.market import _RECENT as RECENT
+from litgo_pipelines.casework.market import RECENT_CASES
 from litgo_pipelines.integrations.calls import VendorRefused, VendorUnavailable
 from litgo_pipelines.integrations.local_embeddings import LocalEmbedder, ModelMissing
 from litgo_pipelines.marketplace.vectors import Entity, Vectors, put, register
@@ -33,7 +33,7 @@ LAWYERS_AT_ONCE: Final = 200
 # What a vector would be made of now, by id. Masks depend on the text alone, so the hash of the text tells what the masked one would.
 _CASES = "SELECT k.id, md5(k.summary) AS hash, k.created_at AS newest FROM litgo.cases k WHERE k.created_at <= :as_of"
 _HANDLED_VECTORS = f"""
-({RECENT}) recent JOIN litgo.embeddings v ON v.space = :space AND v.entity_type = 'case' AND v.entity_id = recent.case_id
+({RECENT_CASES}) recent JOIN litgo.embeddings v ON v.space = :space AND v.entity_type = 'case' AND v.entity_id = recent.case_id
 """
 _HANDLED_HASH = "md5(string_agg(v.entity_id::text || ' ' || v.content_hash, ' ' ORDER BY v.entity_id))"
 _LAWYERS = f"""
@@ -64,7 +64,7 @@ SET content_hash = EXCLUDED.content_hash, vector = EXCLUDED.vector, embedded_at 
 """
 _DROP_LAWYERS = f"""
 DELETE FROM litgo.embeddings e WHERE e.space = :space AND e.entity_type = 'lawyer'
-  AND NOT EXISTS (SELECT FROM ({RECENT}) recent WHERE recent.lawyer_id = e.entity_id)
+  AND NOT EXISTS (SELECT FROM ({RECENT_CASES}) recent WHERE recent.lawyer_id = e.entity_id)
 """
 
 Progress = Callable[[int, int], None]

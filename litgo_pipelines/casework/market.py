@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _FAR_FUTURE = np.iinfo(np.int64).max
-_RECENT_CASES = 20
+_MOST_RECENT = 20
 
 _PROFILES = """
 SELECT l.id, l.primary_area, l.specialties, l.lat, l.lng, l.cv_score, l.tempo_resposta_h, l.avaliacao_media, l.kpi_softskill,
@@ -37,16 +37,16 @@ ORDER BY l.id
 """
 
 # The newest texts say best what a lawyer does, and bound what a start has to read.
-_RECENT = f"""
+RECENT_CASES = f"""
 SELECT lawyer_id, case_id
 FROM (SELECT lawyer_id, case_id, row_number() OVER (PARTITION BY lawyer_id ORDER BY created_at DESC, id) AS age
       FROM litgo.contracts WHERE status <> 'canceled' AND created_at <= :as_of) every
-WHERE age <= {_RECENT_CASES}
+WHERE age <= {_MOST_RECENT}
 """
-_HANDLED = f"SELECT lawyer_id, md5(string_agg(case_id::text, ' ' ORDER BY case_id)) FROM ({_RECENT}) recent GROUP BY lawyer_id"
+_HANDLED = f"SELECT lawyer_id, md5(string_agg(case_id::text, ' ' ORDER BY case_id)) FROM ({RECENT_CASES}) recent GROUP BY lawyer_id"
 # In a fixed order: sums of floats in another one differ in their last bits.
 _HANDLED_TEXTS = f"""
-SELECT recent.lawyer_id, k.summary FROM ({_RECENT}) recent JOIN litgo.cases k ON k.id = recent.case_id
+SELECT recent.lawyer_id, k.summary FROM ({RECENT_CASES}) recent JOIN litgo.cases k ON k.id = recent.case_id
 WHERE recent.lawyer_id = ANY(:ids)
 ORDER BY recent.lawyer_id, recent.case_id
 """

@@ -19,10 +19,13 @@ SPACE = f"hashed-words-pt-{DIMENSION}"
 NO_SPACE = "none"
 """What older records have as the space of a text that could not be compared at all."""
 
-_STOP_WORDS = """
+STOP_WORDS = tuple(
+    """
 a ao aos as com como da das de do dos e ela ele em entre essa esse esta este eu foi ha ja la mais mas me meu minha na nao nas nem no nos
 o os ou para pela pelo por porque quando que quem se sem ser seu sua sao tambem tem um uma voce
-"""
+""".split()
+)
+"""Words that say nothing of a case, without accents."""
 
 
 def hybrid_space(space: str | None) -> str:
@@ -35,7 +38,7 @@ def _vectoriser() -> Any:
     from sklearn.feature_extraction.text import HashingVectorizer
 
     return HashingVectorizer(
-        n_features=DIMENSION, alternate_sign=False, norm="l2", strip_accents="unicode", stop_words=_STOP_WORDS.split(), dtype=np.float32
+        n_features=DIMENSION, alternate_sign=False, norm="l2", strip_accents="unicode", stop_words=list(STOP_WORDS), dtype=np.float32
     )
 
 

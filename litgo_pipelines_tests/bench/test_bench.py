@@ -25,6 +25,8 @@ NAMES = {
     "code_location_import",
     "register_model",
     "vendor_call",
+    "local_embeddings",
+    "vector_search",
 }
 
 
@@ -44,7 +46,7 @@ def test_every_benchmark_runs_small_and_writes_its_figures(tmp_path: Path) -> No
     results = {one["name"]: one for one in report["results"]}
     assert set(results) == NAMES
     for name, one in results.items():
-        unit = "mb" if name.endswith("_memory") else "ms" if name.startswith(("allocation", "vendor")) else "s"
+        unit = "mb" if name.endswith("_memory") else "ms" if name.startswith(("allocation", "vendor", "vector")) else "s"
         ours, baseline = one[f"ours_{unit}"], one[f"baseline_{unit}"]
         assert min(ours, baseline, one["rounds"], one["baseline_rounds"]) > 0
         assert min(abs(one["ratio"] - ours / baseline), abs(one["ratio"] - baseline / ours)) < 1e-9
