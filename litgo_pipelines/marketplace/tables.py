@@ -341,6 +341,7 @@ triages = Table(
     _moment("created_at"),
     Column("decided_by", Text, comment="the person who decided where the triage was not sure"),
     _moment("decided_at", nullable=True),
+    Column("decided_because", Text, comment="in that person's words"),
     Index("ix_triages_undecided", "created_at", postgresql_where=text("area IS NULL AND decided_at IS NULL")),
     comment="How a client's own telling was classified.",
 )

@@ -202,7 +202,8 @@ def test_without_any_vectors_of_lawyers_words_alone_are_compared(house: House) -
         answer = ask(served, DISMISSED)
     assert answer["embedding_space"] == SPACE
     assert house.similarities(answer) == pytest.approx([1.0, 0.0, 0.0], abs=1e-6)
-    assert house.vendor.asked == house.local.asked == []
+    # The labelled examples of triage are embedded meanwhile.
+    assert DISMISSED not in house.vendor.asked + house.local.asked
 
 
 def test_a_vector_of_another_space_is_refused(house: House) -> None:

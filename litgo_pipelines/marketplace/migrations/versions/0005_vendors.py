@@ -135,6 +135,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("decided_by", sa.Text(), nullable=True, comment="the person who decided where the triage was not sure"),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("decided_because", sa.Text(), nullable=True, comment="in that person's words"),
         sa.CheckConstraint("complexity IN ('LOW', 'MEDIUM', 'HIGH')", name=op.f("ck_triages_complexity")),
         sa.CheckConstraint("confidence BETWEEN 0 AND 1", name=op.f("ck_triages_confidence")),
         sa.ForeignKeyConstraint(["case_id"], ["litgo.cases.id"], name=op.f("fk_triages_case_id")),
