@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -24,43 +25,112 @@ _VERBS = {
     "dagster": "dagster:dagster",
 }
 
-_FAIRNESS: dict[str, str] = {
-    "report": "report:report",
-    "explain": "explain:explain",
-    "replay": "replay:replay",
-    "simulate": "simulate:simulate",
-    "what-if": "replay:what_if",
-}
 
-_PRICE = {
-    "show": "price:show",
-    "set": "price:set_price",
-    "freeze": "price:freeze",
-    "unfreeze": "price:unfreeze",
-    "history": "price:history",
-}
+@dataclass(frozen=True)
+class _Group:
+    """Verbs below one word, as `verb: module:function` in the package of that name; `wraps` pass on what they do not know."""
 
-_MODEL: dict[str, str] = {
-    "list": "versions:list_versions",
-    "promote": "moving:promote",
-    "rollback": "moving:rollback",
-    "freeze": "freezing:freeze",
-    "unfreeze": "freezing:unfreeze",
-    "history": "history:history",
-    "show": "history:show",
-    "annotate": "history:annotate",
-    "replay": "replay:replay",
-    "report": "report:report",
-    "calibrate-watch": "calibrate_watch:calibrate_watch",
-}
+    help: str
+    verbs: dict[str, str]
+    wraps: frozenset[str] = frozenset()
 
-_EXPERIMENT: dict[str, str] = {
-    "start": "conducting:start",
-    "status": "status:status",
-    "stop": "conducting:stop",
-    "approve": "conducting:approve",
-    "calibrate": "calibrate:calibrate",
-    "compare-modes": "compare:compare_modes",
+
+_GROUPS = {
+    "db": _Group(
+        "The marketplace's database: its schema and its URL.",
+        {"upgrade": "db:upgrade", "status": "db:status", "url": "db:url", "stop": "db:stop"},
+    ),
+    "fairness": _Group(
+        "How evenly work is spread over the lawyers, and what is done about it.",
+        {
+            "report": "fairness.report:report",
+            "explain": "fairness.explain:explain",
+            "replay": "fairness.replay:replay",
+            "simulate": "fairness.simulate:simulate",
+            "what-if": "fairness.replay:what_if",
+        },
+    ),
+    "fairness price": _Group(
+        "What load costs in the offer rule: the price in force, its history, its freeze.",
+        {
+            "show": "fairness.price:show",
+            "set": "fairness.price:set_price",
+            "freeze": "fairness.price:freeze",
+            "unfreeze": "fairness.price:unfreeze",
+            "history": "fairness.price:history",
+        },
+    ),
+    "model": _Group(
+        "Which model answers, who decided that and on what evidence; moving, freezing and explaining it.",
+        {
+            "list": "model.versions:list_versions",
+            "promote": "model.moving:promote",
+            "rollback": "model.moving:rollback",
+            "freeze": "model.freezing:freeze",
+            "unfreeze": "model.freezing:unfreeze",
+            "history": "model.history:history",
+            "show": "model.history:show",
+            "annotate": "model.history:annotate",
+            "replay": "model.replay:replay",
+            "report": "model.report:report",
+            "calibrate-watch": "model.calibrate_watch:calibrate_watch",
+        },
+    ),
+    "experiment": _Group(
+        "A candidate against the champion on a share of the clients.",
+        {
+            "start": "experiment.conducting:start",
+            "status": "experiment.status:status",
+            "stop": "experiment.conducting:stop",
+            "approve": "experiment.conducting:approve",
+            "calibrate": "experiment.calibrate:calibrate",
+            "compare-modes": "experiment.compare:compare_modes",
+        },
+    ),
+    "embeddings": _Group(
+        "Texts as vectors: how well they find what they should, and how many are there.",
+        {
+            "evaluate": "embeddings.evaluate:evaluate",
+            "status": "embeddings.status:status",
+            "backfill": "embeddings.backfill:backfill",
+        },
+    ),
+    "triage": _Group(
+        "What clients' tellings are about, how often that is right, and what a person decides.",
+        {
+            "ask": "triage.ask:ask",
+            "evaluate": "triage.evaluate:evaluate",
+            "list": "triage.deciding:list_triages",
+            "decide": "triage.deciding:decide",
+        },
+    ),
+    "contract": _Group(
+        "Contracts between clients and lawyers: who signs where, signatures by hand, and what waits.",
+        {
+            "list": "contract.listing:list_contracts",
+            "show": "contract.listing:show",
+            "document": "contract.listing:document",
+            "sign": "contract.steps:sign",
+            "retake": "contract.steps:retake",
+            "cancel": "contract.steps:cancel",
+            "close": "contract.steps:close",
+        },
+    ),
+    "notification": _Group(
+        "Messages to lawyers, clients and operators, and those that did not arrive.",
+        {
+            "list": "notification.messages:list_messages",
+            "show": "notification.messages:show",
+            "send": "notification.handling:send",
+            "resend": "notification.handling:resend",
+            "settle": "notification.handling:settle",
+        },
+    ),
+    "chaos": _Group(
+        "Vendors that fail as told, for trying the product by hand.",
+        {"vendors": "chaos.vendors:vendors", "fault": "chaos.vendors:fault"},
+        wraps=frozenset({"vendors"}),
+    ),
 }
 
 
@@ -86,7 +156,7 @@ def _logged(verb: Callable[..., None]) -> Callable[..., None]:
 
 def build_app() -> typer.Typer:
     """The command with all its verbs."""
-    from litgo_pipelines.cli import db, settings
+    from litgo_pipelines.cli import settings
 
     app = typer.Typer(
         name="litgo",
@@ -100,28 +170,13 @@ def build_app() -> typer.Typer:
     for name, place in _VERBS.items():
         verb = _find(place)
         app.command(name, context_settings=_PASS_THROUGH if name == "dagster" else None)(verb if name == "doctor" else _logged(verb))
-    databases = typer.Typer(help="The marketplace's database: its schema and its URL.", no_args_is_help=True)
-    databases.command("upgrade")(_logged(db.upgrade))
-    databases.command("status")(_logged(db.status))
-    databases.command("url")(_logged(db.url))
-    databases.command("stop")(_logged(db.stop))
-    app.add_typer(databases, name="db")
-    fairness = typer.Typer(help="How evenly work is spread over the lawyers, and what is done about it.", no_args_is_help=True)
-    price = typer.Typer(help="What load costs in the offer rule: the price in force, its history, its freeze.", no_args_is_help=True)
-    for group, verbs in ((fairness, _FAIRNESS), (price, _PRICE)):
-        for name, place in verbs.items():
-            group.command(name)(_logged(_find(f"fairness.{place}")))
-    fairness.add_typer(price, name="price")
-    app.add_typer(fairness, name="fairness")
-    model = typer.Typer(
-        help="Which model answers, who decided that and on what evidence; moving, freezing and explaining it.", no_args_is_help=True
-    )
-    experiment = typer.Typer(help="A candidate against the champion on a share of the clients.", no_args_is_help=True)
-    for name, place in _MODEL.items():
-        model.command(name)(_logged(_find(f"model.{place}")))
-    for name, place in _EXPERIMENT.items():
-        experiment.command(name)(_logged(_find(f"experiment.{place}")))
-    app.add_typer(model, name="model")
-    app.add_typer(experiment, name="experiment")
+    groups = {"": app}
+    for words, group in _GROUPS.items():
+        parent, _, name = words.rpartition(" ")
+        groups[words] = typer.Typer(help=group.help, no_args_is_help=True)
+        for below, place in group.verbs.items():
+            passed_on = {"allow_extra_args": True} if below in group.wraps else None
+            groups[words].command(below, context_settings=passed_on)(_logged(_find(place)))
+        groups[parent].add_typer(groups[words], name=name)
     app.command("settings")(settings.settings)
     return app

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 _CHECK_SECONDS = 20.0
 _DAEMON_SILENT_SECONDS = 120.0
 _GIB = 1024**3
+_OLD_MESSAGE = timedelta(hours=1)
+_VENDORS = {
+    "OpenAI": (("openai_api_key",), "texts are embedded by the local model alone"),
+    "DocuSign": (
+        ("docusign_account_id", "docusign_integration_key", "docusign_user_id", "docusign_private_key"),
+        "contracts are signed by hand",
+    ),
+    "OneSignal": (("onesignal_app_id", "onesignal_api_key"), "lawyers and clients are told by mail"),
+    "SendGrid": (("sendgrid_api_key",), "no mail leaves, and nobody is told of an alert"),
+}
+"""What each vendor needs, and what happens without it."""
 
 
 class Level(StrEnum):
@@ -80,6 +91,8 @@ def examine() -> list[Finding]:
     logging.disable(logging.CRITICAL)
     findings = [Finding("settings", Level.OK, f"LITGO_HOME is {settings.litgo_home}")]
     findings += [_bounded(Check("disk", lambda: _disk(settings))), _bounded(Check("ports", lambda: _ports(settings)))]
+    findings.append(_bounded(Check("vendors", lambda: _vendors(settings))))
+    findings.append(_bounded(Check("embeddings", lambda: _embeddings(settings))))
     found: list[Services] = []
 
     def find_services() -> Finding:
@@ -94,6 +107,7 @@ def examine() -> list[Finding]:
 def _checks_of(settings: Settings, services: Services) -> list[Check]:
     return [
         Check("database", lambda: _database(services), "see that the server of DATABASE_URL runs and lets this user in"),
+        Check("notifications", lambda: _notifications(services), "see that the server of DATABASE_URL runs and lets this user in"),
         Check("dagster", lambda: _dagster(settings), "see that the server of DAGSTER_POSTGRES_URL runs and lets this user in"),
         Check("definitions", _definitions, "run `litgo dagster definitions validate`"),
         Check("champion", lambda: _champion(services), "move the alias `champion` of `litgo-ranker` in MLflow to a version that loads"),
@@ -196,6 +210,57 @@ def _database(services: Services) -> Finding:
         engine.dispose()
     extension = "pgvector not in use" if vector is None else f"pgvector {vector}"
     return Finding("database", Level.OK, f"PostgreSQL {version}, {extension}, schema at revision {status.current}")
+
+
+def _vendors(settings: Settings) -> Finding:
+    given = {vendor: [name for name in names if getattr(settings, name) is not None] for vendor, (names, _) in _VENDORS.items()}
+    complete = [vendor for vendor, (names, _) in _VENDORS.items() if len(given[vendor]) == len(names)]
+    told = [f"{vendor} is configured" for vendor in complete]
+    told += [f"without {vendor} {instead}" for vendor, (_, instead) in _VENDORS.items() if vendor not in complete]
+    halves = [vendor for vendor in _VENDORS if given[vendor] and vendor not in complete]
+    if halves:
+        missing = [name.upper() for vendor in halves for name in _VENDORS[vendor][0] if name not in given[vendor]]
+        return Finding("vendors", Level.WARNING, "; ".join(told), f"{', '.join(halves)} also needs {', '.join(missing)}")
+    if "SendGrid" not in complete or not settings.litgo_ops_emails:
+        if "SendGrid" in complete:
+            told.append("LITGO_OPS_EMAILS names nobody who would be told of an alert")
+        return Finding("vendors", Level.WARNING, "; ".join(told), "set SENDGRID_API_KEY, SENDGRID_FROM and LITGO_OPS_EMAILS")
+    return Finding("vendors", Level.OK, "; ".join(told))
+
+
+def _embeddings(settings: Settings) -> Finding:
+    from litgo_pipelines.integrations.local_embeddings import LocalEmbedder, ModelMissing
+
+    try:
+        local = LocalEmbedder.of(settings)
+    except ModelMissing as error:
+        return Finding("embeddings", Level.WARNING, "no local model: without a vendor texts are compared by their words alone", str(error))
+    return Finding("embeddings", Level.OK, f"the local model is {local.space.name}")
+
+
+def _notifications(services: Services) -> Finding:
+    from litgo_pipelines.casework.notifications import standing
+    from litgo_pipelines.marketplace import database
+
+    if not database.schema_status(services.database).up_to_date:
+        return Finding("notifications", Level.WARNING, "not looked at: the schema is not that of this version", "run `litgo db upgrade`")
+    engine = database.open_engine(services.database)
+    try:
+        with engine.connect() as connection:
+            left = standing(connection)
+    finally:
+        engine.dispose()
+    counts = {status: sum(one.messages for one in left if one.status == status) for status in ("queued", "sending", "unknown", "failed")}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "every message was sent"
+    waiting = [one.oldest for one in left if one.status in ("queued", "sending")]
+    if waiting:
+        minutes = (datetime.now(UTC) - min(waiting)).total_seconds() / 60
+        told += f"; the oldest of those that wait is {minutes:.0f} min old"
+    if counts["unknown"] or counts["failed"]:
+        return Finding("notifications", Level.WARNING, told, "see `litgo notification list`, then resend or settle each")
+    if waiting and datetime.now(UTC) - min(waiting) > _OLD_MESSAGE:
+        return Finding("notifications", Level.WARNING, told, "see `litgo notification list` for what keeps them, and that `litgo up` runs")
+    return Finding("notifications", Level.OK, told)
 
 
 def _dagster(settings: Settings) -> Finding:

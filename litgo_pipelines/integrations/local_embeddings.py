@@ -7,12 +7,14 @@ Where the processor computes with bfloat16 the model does, elsewhere with float3
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from litgo_pipelines.integrations.embedders import Space
 from litgo_pipelines.integrations.masking import mask
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 
 CARRIED: Final = "all-MiniLM-L6-v2"
 """The model that the extra `local-model` brings along."""
-AT_ONCE: Final = 16
-"""Texts that go through the model together: more do not fit the processor's caches."""
+AT_ONCE: Final = 8
+"""Texts that go through the model together: what is computed of more does not stay in the processor's caches."""
 
 _WEIGHTS: Final = ("*.safetensors", "*.bin")
 _FAST_BFLOAT16: Final = ("avx512_bf16", "amx_bf16")
@@ -60,39 +62,78 @@ class LocalEmbedder:
     def embed(self, texts: Sequence[str], deadline: Deadline | None = None) -> NDArray[np.float32]:  # noqa: ARG002  # a vendor's needs it
         """Unit vectors of the texts with personal data masked, shape (n, dim). Of a long text the model's first tokens count.
 
-        May be called by several threads; one at a time computes, with all threads that torch has.
+        May be called by several threads at once.
 
         Raises:
-            ModelMissing: the folder's files are no model, or of another length of vectors than they say.
+            ModelMissing: the folder's files are no model, or one of another length of vectors than they say.
         """
         import numpy as np
 
         if not texts:
             return np.empty((0, self.space.dim), dtype=np.float32)
-        masked = [mask(one) for one in texts]
         with _lock:
             model = _loaded(self.folder)
-            found = model.encode(masked, batch_size=AT_ONCE, convert_to_tensor=True, show_progress_bar=False).float().numpy()
+        found = model.vectors([mask(one) for one in texts])
         if found.shape[1] != self.space.dim:
             raise ModelMissing(f"{self.folder} gives vectors of {found.shape[1]} numbers, not {self.space.dim}: get the model again")
         unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
         return unit
 
 
-# Neither loading a model nor its tokenizer can be shared by threads.
+@dataclass(frozen=True)
+class _Model:
+    """A loaded model with threads that compute a few texts each, instead of sharing the sums of many: they need not wait for one another.
+
+    Attributes:
+        workers: as many as torch would use, each of which makes torch use one.
+        reading: held while texts become tokens, which one thread at a time may do.
+    """
+
+    model: SentenceTransformer
+    workers: ThreadPoolExecutor
+    reading: threading.Lock
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape (n, dim), not normalised; at least one text."""
+        import numpy as np
+
+        # Texts of like length go together, for each is computed as far as the longest beside it.
+        order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+        parts = [order[start : start + AT_ONCE] for start in range(0, len(order), AT_ONCE)]
+        running = [self.workers.submit(self._forward, self._tokens([texts[number] for number in part])) for part in parts]
+        vectors = np.concatenate([one.result() for one in running])
+        found: NDArray[np.float32] = vectors[np.argsort(order)]
+        return found
+
+    def _tokens(self, texts: list[str]) -> dict[str, Any]:
+        with self.reading:
+            return self.model.preprocess(texts)
+
+    def _forward(self, tokens: dict[str, Any]) -> NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            found: NDArray[np.float32] = self.model(tokens)["sentence_embedding"].float().numpy()
+        return found
+
+
 _lock = threading.Lock()
 
 
 @lru_cache(maxsize=2)
-def _loaded(folder: Path) -> SentenceTransformer:
+def _loaded(folder: Path) -> _Model:
+    import torch
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        return SentenceTransformer(str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": _precision()})
+        model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": _precision()})
     except Exception as error:  # each kind of broken file raises one of its own
         raise _no_model(folder, error) from error
+    # What torch.set_num_threads sets holds for the thread that calls it.
+    workers = ThreadPoolExecutor(torch.get_num_threads(), "litgo-embeddings", initializer=torch.set_num_threads, initargs=(1,))
+    return _Model(model, workers, threading.Lock())
 
 
 def _precision() -> torch.dtype:
@@ -172,3 +213,13 @@ def _dimension(folder: Path) -> int:
         return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _no_model(folder, error) from error
+
+
+def _forget() -> None:
+    """A forked process has none of its parent's threads."""
+    global _lock
+    _lock = threading.Lock()
+    _loaded.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -17,43 +17,51 @@ _NOT_MONEY: Final = r"(?<!R\$)(?<!R\$\s)"
 _NOT_DECIMAL: Final = r"(?!,\d{1,2}(?!\d))"
 # Neither the middle of a number nor, after a point or dash, the end of a date.
 _START: Final = rf"(?<!\d)(?<!\d[.,/])(?<!\d{_DASH}){_NOT_MONEY}"
-_GAP: Final = rf"(?:\s|\.|{_DASH})"
+# Numbers do not go on in the next line.
+_SPACE: Final = r"[^\S\n]"
+_MAYBE: Final = rf"{_SPACE}?"
+_GAP: Final = rf"(?:{_SPACE}|\.|{_DASH})"
 
 _EMAIL_WORD: Final = r"[\w.!#$%&'*+/=?^`{|}~-]"
-_EMAIL = re.compile(rf"(?<!{_EMAIL_WORD}){_EMAIL_WORD}+\s?@\s?[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(rf"(?<!{_EMAIL_WORD}){_EMAIL_WORD}+{_MAYBE}@{_MAYBE}[\w-]+(?:\.[\w-]+)+")
 
 # Whoever writes the points and dashes of a case number may leave out its leading zeros.
 _LAWSUIT = re.compile(
-    rf"(?<!\d)(?:\d{{1,7}}\s?{_DASH}\s?\d\d\.\d{{4}}\.\d\.\d\d\.\d{{4}}|\d{{7}}{_GAP}?\d\d{_GAP}?\d{{4}}{_GAP}?\d{_GAP}?\d\d{_GAP}?\d{{4}})(?!\d)"
+    rf"(?<!\d)(?:\d{{1,7}}{_MAYBE}{_DASH}{_MAYBE}\d\d\.\d{{4}}\.\d\.\d\d\.\d{{4}}"
+    rf"|\d{{7}}{_GAP}?\d\d{_GAP}?\d{{4}}{_GAP}?\d{_GAP}?\d\d{_GAP}?\d{{4}})(?!\d)"
 )
 
 _OAB_WORD: Final = r"(?:sob|o|de|da|do|com|seccional|inscrição|inscrito|inscrita|registro|número|numero|num|no)"
 _OAB_BEFORE: Final = rf"(?:[\s/:.,()#]|{_DASH}|\b{_OAB_WORD}\b|\bn[º°o.]?|{_UF}(?![^\W\d_]))"
 _OAB = re.compile(
-    rf"\bO\.?A\.?B\.?(?P<before>{_OAB_BEFORE}{{0,12}}?)"
-    rf"(?P<number>\d{{1,3}}\.\d{{3}}|\d{{3,7}})(?!\d|[./]\d|\s?[ªº°]){_NOT_DECIMAL}"
-    rf"(?:\s?[-/]\s?[A-Z]\b)?(?P<uf>\s?[-/,(]?\s?\b{_UF}\b\)?)?",
+    rf"\bO\.?A\.?B\.?(?P<before>{_OAB_BEFORE}{{0,20}}?)"
+    rf"(?P<number>\d{{1,3}}\.\d{{3}}|\d{{3,7}})(?!\d|[./]\d|{_MAYBE}[ªº°]){_NOT_DECIMAL}"
+    rf"(?:{_MAYBE}[-/]{_MAYBE}[A-Z]\b)?(?P<uf>{_MAYBE}[-/,(]?{_MAYBE}\b{_UF}\b\)?)?",
     re.IGNORECASE,
 )
 
-_CNPJ = re.compile(rf"(?<!\d)\d\d(?:\.?\d{{3}}\.?\d{{3}}|\s\d{{3}}\s\d{{3}})(?:\s?/\s?|\s)?\d{{4}}(?:\s?{_DASH}\s?|\s)?\d\d(?!\d)")
+_CNPJ = re.compile(
+    rf"(?<!\d)\d\d(?:\.?\d{{3}}\.?\d{{3}}|{_SPACE}\d{{3}}{_SPACE}\d{{3}})"
+    rf"{_MAYBE}/?{_MAYBE}\d{{4}}{_MAYBE}{_DASH}?{_MAYBE}\d\d(?!\d)"
+)
 _CNPJ_OF_LETTERS = re.compile(
     rf"(?<![^\W_])[^\W_]{{2}}(?P<point>\.?)[^\W_]{{3}}\.?[^\W_]{{3}}(?P<slash>/?)[^\W_]{{4}}(?P<dash>{_DASH}?)\d\d(?![^\W_])", re.ASCII
 )
 _CNPJ_NAMED = re.compile(r"\bCNPJ\W{0,5}(?=[a-z]*\d)[a-z\d]{12}\d\d(?![^\W_])", re.IGNORECASE)
 
 _CPF = re.compile(
-    rf"(?<!\d){_NOT_MONEY}(?:\d{{3}}\.?\s?\d{{3}}\.\s?\d{{3}}|\d{{9}}|\d{{3}}(?P<gap>\s|{_DASH})\d{{3}}(?P=gap)\d{{3}})"
-    rf"(?:\s?(?:{_DASH}|[./])\s?|(?P=gap))?\d\d(?!\d)"
+    rf"(?<!\d){_NOT_MONEY}(?:\d{{3}}\.?{_MAYBE}\d{{3}}\.{_MAYBE}\d{{3}}|\d{{9}}|\d{{3}}(?P<gap>{_SPACE}|{_DASH})\d{{3}}(?P=gap)\d{{3}})"
+    rf"{_MAYBE}(?:{_DASH}|[./])?{_MAYBE}\d\d(?!\d)"
 )
 
 _EIGHT: Final = rf"[2-9]\d{{3}}{_GAP}?\d{{4}}"
 _NINE: Final = rf"9{_GAP}?\d{{4}}{_GAP}?\d{{4}}"
-_AREA: Final = rf"\(?\s?0?(?:\d\d{_GAP})?[1-9][1-9]\s?\)?{_GAP}{{0,2}}"
-_PHONE = re.compile(rf"{_START}(?:(?:\+|00)?\s?\(?55\)?{_GAP}{{0,2}})?{_AREA}(?:{_NINE}|{_EIGHT})(?!\d)")
+_AREA: Final = rf"\(?{_MAYBE}(?:0(?:{_MAYBE}\d\d{_GAP})?)?[1-9][1-9]{_MAYBE}\)?{_GAP}{{0,2}}"
+_PHONE = re.compile(rf"{_START}(?:(?:\+|00)?{_MAYBE}\(?55\)?{_GAP}{{0,2}})?{_AREA}(?:{_NINE}|{_EIGHT})(?!\d)")
 _PHONE_BARE = re.compile(rf"(?<!\d){_NOT_MONEY}(?:55|0)?[1-9][1-9](?:9\d{{8}}|[2-9]\d{{7}})(?!\d)")
 _PHONE_LOCAL = re.compile(
-    rf"{_START}(?:{_NINE}|[2-9]\d{{3}}{_GAP}\d{{4}}|[2-5]\d{{7}})(?!\d){_NOT_DECIMAL}(?!\s(?:de\s)?(?:reais|mil))", re.IGNORECASE
+    rf"{_START}(?:{_NINE}|[2-9]\d{{3}}{_GAP}\d{{4}}|[2-5]\d{{7}})(?!\d){_NOT_DECIMAL}(?!{_SPACE}(?:de{_SPACE})?(?:reais|mil))",
+    re.IGNORECASE,
 )
 _DATE = re.compile(
     rf"{_YEAR}{_GAP}?{_YEAR}|{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2]){_YEAR}"

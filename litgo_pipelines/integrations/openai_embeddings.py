@@ -66,6 +66,8 @@ class OpenAIEmbedder:
         model = settings.openai_embedding_model
         if model not in DIMENSIONS:
             raise SettingsError(f"OPENAI_EMBEDDING_MODEL must be one of {', '.join(DIMENSIONS)}, not {model}")
+        import openai  # noqa: F401  # takes a second, which a call to come may not have
+
         _check_header(settings.openai_api_key)
         _check_address(settings.openai_base_url)
         space = Space(model, REVISION, DIMENSIONS[model])

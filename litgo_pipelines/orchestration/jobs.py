@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import dagster as dg
 
+from litgo_pipelines.orchestration.assets.contracts import contract_signatures
+from litgo_pipelines.orchestration.assets.embeddings import case_embeddings, lawyer_embeddings
 from litgo_pipelines.orchestration.assets.equity import equity_metrics, offer_distribution
+from litgo_pipelines.orchestration.assets.notifications import notifications_delivered
+from litgo_pipelines.orchestration.assets.offers import offer_rounds
 from litgo_pipelines.orchestration.assets.pricing import equity_price
 from litgo_pipelines.orchestration.assets.ranker import candidate_evaluation, promotion, ranker_candidate, training_set
+from litgo_pipelines.orchestration.assets.retention import expired_records
 from litgo_pipelines.orchestration.assets.rollout import experiment_readout, model_quality
 
 CALCULATE_EQUITY_METRICS = "calculate_equity_metrics"
@@ -14,6 +19,11 @@ REFIT_EQUITY_PRICE = "refit_equity_price"
 RETRAIN_RANKER = "retrain_ranker"
 READ_EXPERIMENT = "read_experiment"
 WATCH_CHAMPION = "watch_champion"
+DELIVER_NOTIFICATIONS = "deliver_notifications"
+MOVE_OFFERS = "move_offers"
+PROCESS_CONTRACTS = "process_contracts"
+EMBED_TEXTS = "embed_texts"
+EXPIRE_RECORDS = "expire_records"
 
 # Runs with the same value of this tag take turns (dagster.yaml).
 _EXCLUSIVE = "litgo/exclusive"
@@ -53,4 +63,50 @@ watch_champion = dg.define_asset_job(
     tags={_EXCLUSIVE: WATCH_CHAMPION, "dagster/max_runtime": 900},
 )
 
-JOBS = [calculate_equity_metrics, refit_equity_price, retrain_ranker, read_experiment, watch_champion]
+expire_records = dg.define_asset_job(
+    EXPIRE_RECORDS,
+    selection=dg.AssetSelection.assets(expired_records),
+    description="Delete logs and ledgers that are older than they are kept, each night at 04:00 in São Paulo.",
+    tags={_EXCLUSIVE: EXPIRE_RECORDS, "dagster/max_runtime": 3600},
+)
+
+embed_texts = dg.define_asset_job(
+    EMBED_TEXTS,
+    selection=dg.AssetSelection.assets(case_embeddings, lawyer_embeddings),
+    description="Make the vectors of cases and lawyers that are missing or outdated, and see how good they are without a vendor.",
+    tags={_EXCLUSIVE: EMBED_TEXTS, "dagster/max_runtime": 7200},
+)
+
+move_offers = dg.define_asset_job(
+    MOVE_OFFERS,
+    selection=dg.AssetSelection.assets(offer_rounds),
+    description="Let offers past their time run out, and offer cases that nobody took to the next lawyers.",
+    tags={_EXCLUSIVE: MOVE_OFFERS, "dagster/max_runtime": 900},
+)
+
+process_contracts = dg.define_asset_job(
+    PROCESS_CONTRACTS,
+    selection=dg.AssetSelection.assets(contract_signatures),
+    description="Send the contracts that are due for signature, look what became of those that are out, and fall back to manual signature.",
+    tags={_EXCLUSIVE: PROCESS_CONTRACTS, "dagster/max_runtime": 3600},
+)
+
+deliver_notifications = dg.define_asset_job(
+    DELIVER_NOTIFICATIONS,
+    selection=dg.AssetSelection.assets(notifications_delivered),
+    description="Push or mail the messages that are due.",
+    tags={_EXCLUSIVE: DELIVER_NOTIFICATIONS, "dagster/max_runtime": 900},
+)
+
+JOBS = [
+    calculate_equity_metrics,
+    refit_equity_price,
+    retrain_ranker,
+    read_experiment,
+    watch_champion,
+    move_offers,
+    process_contracts,
+    deliver_notifications,
+    embed_texts,
+    expire_records,
+]

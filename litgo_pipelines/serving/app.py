@@ -6,47 +6,48 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from anyio import CapacityLimiter, fail_after, to_thread
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from anyio import CapacityLimiter
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
-from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
+from litgo_pipelines.casework.refusals import NotAllowed, Unknown
 from litgo_pipelines.observability.logs import get_logger
-from litgo_pipelines.ranking.text import embed
 from litgo_pipelines.rollout.registry import CHAMPION
 from litgo_pipelines.serving.auth import Tokens
 from litgo_pipelines.serving.errors import Refusal, first_fault, problem
 from litgo_pipelines.serving.experiments import ArmsKeeper
+from litgo_pipelines.serving.guards import Guarded, Waiting, idempotency_key, in_time
 from litgo_pipelines.serving.markets import MarketKeeper
-from litgo_pipelines.serving.matches import CaseNotOpen, Embedder, Matching, Question, RequestGivenUp, TooBusy, scoped_key
+from litgo_pipelines.serving.matches import CaseNotOpen, Matching, Question, RequestGivenUp, TooBusy, scoped_key
 from litgo_pipelines.serving.metrics import ServingMetrics
 from litgo_pipelines.serving.middleware import BodyLimit, Observed
 from litgo_pipelines.serving.models import LastChampion, ModelKeeper, ModelSource
+from litgo_pipelines.serving.product import Product, product_api
 from litgo_pipelines.serving.reference import reference_page
 from litgo_pipelines.serving.schemas import ErrorAnswer, ExperimentAnswer, MatchAnswer, MatchRequest, ModelAnswer, Readiness
+from litgo_pipelines.serving.triage import Triaging, triage_api
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from litgo_pipelines.casework.embedding import Embedding
     from litgo_pipelines.settings import Settings
 
 WORKERS = 16
 """Requests decided and written at the same time; each holds at most one connection."""
-MOST_WAITING = 256
-ANSWER_SECONDS = 20.0
-"""After that a caller is told to ask again, whatever the database is doing."""
 READY_MARKET_SECONDS = 60.0
-MOST_KEY = 200
 _log = get_logger(__name__)
 
-_DESCRIPTION = """Which lawyers is a case shown to?
+_DESCRIPTION = """Which lawyers is a case shown to, and what becomes of their offers?
 
-Answers come from the promoted model, corrected by how busy each lawyer is, and every answer is recorded before it is given.
+Matches come from the promoted model, corrected by how busy each lawyer is, and every answer is recorded before it is given. Answers to
+offers, contracts, signatures and reviews are one step each of what is recorded: a step that does not lead on from there answers 409.
 Send `Authorization: Bearer <token>` where the service has tokens. Every error has the body of `ErrorAnswer`; its `field` names the part of
 the request at fault.
 """
@@ -79,44 +80,53 @@ class Service:
     matching: Matching
     metrics: ServingMetrics
     workers: CapacityLimiter
+    product: Product
+    triaging: Triaging
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(engine: Engine, open_registry: Callable[[], ModelSource], settings: Settings, embed: Embedder = embed) -> FastAPI:
+def create_app(engine: Engine, open_registry: Callable[[], ModelSource], settings: Settings, embedding: Embedding | None = None) -> FastAPI:
     """The application; its lifespan starts and stops the threads that follow the market, the model and the experiment.
 
     Args:
         engine: see `server.serving_engine`; closed by whoever made it.
         open_registry: makes the registry, in the background.
-        embed: makes a vector of a case's text; it may raise.
+        embedding: the models that embed texts; None: texts are compared by their words alone.
     """
     metrics = ServingMetrics()
     market = MarketKeeper(engine, settings, metrics)
     model = ModelKeeper(open_registry, LastChampion(settings.litgo_home / "serving"), settings.litgo_model_poll_seconds, metrics)
     arms = ArmsKeeper(engine, open_registry, lambda: model.ranker, settings.litgo_refresh_seconds, metrics)
     matching = Matching(
-        engine, lambda: market.current, lambda: market.rule, lambda: model.ranker, settings, metrics, _now, arms.side, embed
+        engine, lambda: market.current, lambda: market.rule, lambda: model.ranker, settings, metrics, _now, arms.side, embedding
     )
-    service = Service(Tokens(settings.litgo_api_keys), market, model, arms, matching, metrics, CapacityLimiter(WORKERS))
+    workers = CapacityLimiter(WORKERS)
+    product = Product(engine, _now, workers)
+    triaging = Triaging(engine, embedding, settings, metrics, _now, workers)
+    service = Service(Tokens(settings.litgo_api_keys), market, model, arms, matching, metrics, workers, product, triaging)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         market.start()
         model.start()
         arms.start()
+        triaging.examples.start()
         yield
         market.stop()
         model.stop()
         arms.stop()
+        triaging.examples.stop()
 
     app = FastAPI(title="litgo matching", description=_DESCRIPTION, version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.service = service
     app.add_middleware(BodyLimit)
     app.add_middleware(Observed, metrics=metrics)
     app.include_router(_api())
+    app.include_router(product_api())
+    app.include_router(triage_api())
     app.include_router(_operations())
     _answer_errors(app)
     return app
@@ -130,57 +140,12 @@ async def _service(request: Request) -> Service:
 Used = Annotated[Service, Depends(_service)]
 
 
-class _Guarded(APIRoute):
-    """Asks for the token before anything of the request's content is looked at."""
-
-    def get_route_handler(self) -> Callable[[Request], Any]:
-        answer = super().get_route_handler()
-
-        async def guarded(request: Request) -> Response:
-            service: Service = request.app.state.service
-            request.state.caller = service.tokens.caller(request.headers.get("authorization"))
-            response: Response = await answer(request)
-            return response
-
-        return guarded
-
-
-async def _idempotency_key(
-    key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            description=f"At most {MOST_KEY} printable characters. Sent again with the same body, the first answer is repeated.",
-        ),
-    ] = None,
-) -> str | None:
-    if key is not None and not (key.isascii() and key.isprintable() and key.strip() and len(key) <= MOST_KEY):
-        raise Refusal(422, "invalid_field", f"1 to {MOST_KEY} printable ASCII characters are needed", field="Idempotency-Key")
-    return key
-
-
-class _Waiting:
-    """Counts match requests in the house, so that a flood is refused soon instead of answered late."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    async def __call__(self) -> AsyncIterator[None]:
-        if self.count >= MOST_WAITING:
-            raise Refusal(503, "too_busy", "too many requests at once: ask again", retry_after=1)
-        self.count += 1
-        try:
-            yield
-        finally:
-            self.count -= 1
-
-
 def _api() -> APIRouter:
-    router = APIRouter(prefix="/v1", route_class=_Guarded, dependencies=[Depends(HTTPBearer(auto_error=False))])
+    router = APIRouter(prefix="/v1", route_class=Guarded, dependencies=[Depends(HTTPBearer(auto_error=False))])
 
-    @router.post("/matches", summary="Match a case with lawyers", responses=_ERRORS, dependencies=[Depends(_Waiting())], tags=["matching"])
+    @router.post("/matches", summary="Match a case with lawyers", responses=_ERRORS, dependencies=[Depends(Waiting())], tags=["matching"])
     async def matches(
-        body: MatchRequest, service: Used, request: Request, response: Response, key: Annotated[str | None, Depends(_idempotency_key)]
+        body: MatchRequest, service: Used, request: Request, response: Response, key: Annotated[str | None, Depends(idempotency_key)]
     ) -> MatchAnswer:
         """Decide which lawyers a stored or an inline case is shown to, record it, and send offers where asked.
 
@@ -189,13 +154,7 @@ def _api() -> APIRouter:
         """
         scoped = None if key is None else scoped_key(request.state.caller, key)
         question = Question(body, request.state.request_id, scoped)
-        try:
-            with fail_after(ANSWER_SECONDS):
-                found = await to_thread.run_sync(service.matching.answer, question, abandon_on_cancel=True, limiter=service.workers)
-        except TimeoutError:
-            raise Refusal(
-                503, "too_slow", "no answer in time; it may still be recorded: ask again with the same Idempotency-Key", retry_after=5
-            ) from None
+        found = await in_time(partial(service.matching.answer, question), service.workers)
         if found.replayed:
             response.headers["Idempotent-Replayed"] = "true"
         answer = found.answer
@@ -306,6 +265,14 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(CaseNotOpen)
     async def not_open(_request: Request, error: CaseNotOpen) -> JSONResponse:
         return _answer(409, "case_not_open", str(error), "create_offers")
+
+    @app.exception_handler(NotAllowed)
+    async def not_allowed(_request: Request, error: NotAllowed) -> JSONResponse:
+        return _answer(409, "not_allowed", str(error))
+
+    @app.exception_handler(Unknown)
+    async def unknown(_request: Request, error: Unknown) -> JSONResponse:
+        return _answer(404, "unknown", str(error))
 
     @app.exception_handler(TooBusy)
     @app.exception_handler(RequestGivenUp)

@@ -20,18 +20,17 @@ from litgo_pipelines.equity.allocation import OfferRule
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.observability.logs import get_logger
 from litgo_pipelines.ranking.ranker import Ranker
-from litgo_pipelines.ranking.text import Embedded, embed
 from litgo_pipelines.serving.errors import Refusal
 from litgo_pipelines.serving.experiments import Side
+from litgo_pipelines.serving.meanings import Meanings
 from litgo_pipelines.serving.metrics import ServingMetrics
 from litgo_pipelines.serving.schemas import InlineCase, Match, MatchAnswer, MatchRequest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from litgo_pipelines.casework.embedding import Embedding
     from litgo_pipelines.settings import Settings
-
-Embedder = Callable[[str], Embedded]
 
 ABANDONED_AFTER = timedelta(seconds=60)
 """A request that has not ended by then was lost with its process; its idempotency key may be used again."""
@@ -94,7 +93,7 @@ class Matching:
         ranker: gives what answers now.
         clock: the time, as an aware datetime.
         side: gives what answers a client who takes part in an experiment; None for the others.
-        embed: makes a vector of a case's text; where it raises, the answer does without.
+        embedding: the models that embed a case's text; None: words alone are compared.
     """
 
     def __init__(
@@ -107,10 +106,11 @@ class Matching:
         metrics: ServingMetrics,
         clock: Callable[[], datetime],
         side: Callable[[UUID], Side | None] = lambda _client: None,
-        embed: Embedder = embed,
+        embedding: Embedding | None = None,
     ) -> None:
         self._engine, self._market, self._rule, self._ranker = engine, market, rule, ranker
-        self._clock, self._metrics, self._side, self._embed = clock, metrics, side, embed
+        self._clock, self._metrics, self._side = clock, metrics, side
+        self._meanings = Meanings(engine, embedding, metrics)
         self._new_lawyer_offers = settings.litgo_new_lawyer_offers
         self._offer_lifetime = timedelta(hours=settings.litgo_offer_hours)
         self._recorded_candidates = settings.litgo_recorded_candidates
@@ -141,7 +141,7 @@ class Matching:
         return Answered(answer_of(decision, offered=question.body.create_offers))
 
     def _decide(self, market: Market, rule: OfferRule, opened: _Opened, question: Question, at: datetime) -> Decision:
-        side, embedded = self._side(opened.case.client_id), self._embedded(opened.case.summary)
+        side = self._side(opened.case.client_id)
         decision = decide(
             market,
             opened.case,
@@ -152,8 +152,7 @@ class Matching:
             top_n=question.body.top_n,
             new_lawyer_offers=self._new_lawyer_offers,
             exclude=opened.exclude,
-            vector=embedded.vector,
-            space=embedded.space,
+            meaning=self._meanings.of(market, opened.case),
             exposure=None if side is None else side.exposure,
         )
         if not question.body.create_offers:
@@ -163,16 +162,6 @@ class Matching:
             decision = decide_anew(market, decision)
             note_offers(market, decision)
         return decision
-
-    def _embedded(self, summary: str) -> Embedded:
-        """The text's vector, or that there is none: a match without it is better than none."""
-        try:
-            return self._embed(summary)
-        except Exception as error:
-            # Whatever a vendor's library raises.
-            self._metrics.embedding_fallbacks.inc()
-            _log.warning("a case's text could not be embedded: answered without", error=type(error).__name__)
-            return Embedded.unknown()
 
     def _recording(self, question: Question) -> Recording:
         def stored(decision: Decision) -> str:
@@ -184,6 +173,7 @@ class Matching:
             opened=True,
             clock=self._clock,
             answer=None if question.key is None else stored,
+            tell_lawyers=True,
         )
 
     def _open(self, question: Question, at: datetime) -> _Opened | MatchAnswer:
@@ -340,7 +330,6 @@ __all__ = [
     "ABANDONED_AFTER",
     "Answered",
     "CaseNotOpen",
-    "Embedder",
     "Matching",
     "Question",
     "RequestGivenUp",

@@ -22,6 +22,13 @@ class ServingMetrics:
             registry=registry,
             buckets=_SECONDS,
         )
+        self.triage_seconds = Histogram(
+            "triage_duration_seconds",
+            "Time to judge and record a triage request, of those that began.",
+            ["status"],
+            registry=registry,
+            buckets=_SECONDS,
+        )
         self.request_seconds = Histogram(
             "serving_request_duration_seconds",
             "Time from a request's first byte to its answer's last.",
@@ -43,7 +50,7 @@ class ServingMetrics:
             registry=registry,
         )
         self.embedding_fallbacks = Counter(
-            "serving_embedding_fallbacks_total", "Requests answered without a vector of the case's text.", registry=registry
+            "serving_embedding_fallbacks_total", "Cases compared without the preferred model, which did not answer.", registry=registry
         )
         self.market_age = Gauge(
             "serving_market_age_seconds", "Age of lawyers and loads in memory; NaN before the first.", registry=registry

@@ -21,7 +21,8 @@ from litgo_pipelines.settings import LitgoError, Settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-DRAIN_SECONDS = 20
+DRAIN_SECONDS = 30
+"""Longer than the longest request."""
 _BACKLOG = 512
 _SWITCH_SECONDS = 0.001
 _log = get_logger(__name__)
@@ -49,8 +50,8 @@ def serving_engine(url: str, workers: int = WORKERS) -> Engine:
     bounded = parsed.update_query_dict({name: value for name, value in _TCP.items() if name not in parsed.query})
     engine = open_engine(
         bounded.render_as_string(hide_password=False),
-        # Two more for the threads that read the market and the experiment.
-        pool_size=workers + 2,
+        # More for the threads that read the market and the experiment, and for two requests to a vendor that is tried again.
+        pool_size=workers + 4,
         max_overflow=0,
         pool_timeout=5,
         # Parameters are what clients wrote; they belong in no log.
@@ -101,11 +102,14 @@ def run(engine: Engine, open_registry: Callable[[], ModelSource], settings: Sett
     import uvicorn
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+    from litgo_pipelines.casework.embedding import Embedding
+    from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
     from litgo_pipelines.ranking.text import vectorise
 
     # The first text costs the import of scikit-learn: now, not in the first request.
     vectorise([""])
-    app = create_app(engine, open_registry, settings)
+    embedding = Embedding.of(settings, PostgresCallLedger(engine))
+    app = create_app(engine, open_registry, settings, embedding)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS, server_header=False)
     # Reading the market keeps the interpreter busy for a while; requests get their turn sooner than the usual 5 ms.
     sys.setswitchinterval(_SWITCH_SECONDS)

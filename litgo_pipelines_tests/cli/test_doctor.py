@@ -14,6 +14,7 @@ import pytest
 
 from litgo_pipelines.cli import doctor
 from litgo_pipelines.cli.doctor import Check, Finding, Level
+from litgo_pipelines.marketplace.database import Services, open_engine
 from litgo_pipelines.settings import load_settings
 
 Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -44,7 +45,10 @@ def test_a_fresh_project_has_no_fault_but_next_steps(litgo: Litgo, given: dict[s
     assert {name: finding["level"] for name, finding in found.items() if name not in {"disk", "ports"}} == {
         "settings": "ok",
         "server": "ok",
+        "vendors": "warning",
+        "embeddings": "ok",
         "database": "ok",
+        "notifications": "ok",
         "dagster": "warning",
         "definitions": "ok",
         "champion": "warning",
@@ -62,7 +66,7 @@ def test_what_is_away_does_not_hide_the_rest(litgo: Litgo, given: dict[str, str]
         "MLFLOW_TRACKING_URI": "postgresql+psycopg2://nobody@127.0.0.1:1/mlflow",
     }
     found = _examined(litgo("doctor", "--json", **{**given, **away}))
-    assert {name for name, finding in found.items() if finding["level"] == "fault"} == {"database", "dagster", "champion"}
+    assert {name for name, finding in found.items() if finding["level"] == "fault"} == {"database", "notifications", "dagster", "champion"}
     assert all(variable in found[name]["advice"] for name, variable in zip(("database", "dagster", "champion"), away, strict=True))
     assert found["definitions"]["level"] == "ok"
 
@@ -81,6 +85,52 @@ def test_an_empty_database_and_a_model_that_cannot_be_loaded_are_told(
     assert (found["database"]["level"], found["database"]["advice"]) == ("warning", "run `litgo db upgrade`")
     assert found["champion"]["level"] == "fault"
     assert "alias" in found["champion"]["advice"]
+
+
+VENDORS: dict[str, tuple[dict[str, str], Level, list[str], str]] = {
+    "none": ({}, Level.WARNING, ["contracts are signed by hand", "no mail leaves"], "SENDGRID_API_KEY"),
+    "half of one": (
+        {"onesignal_app_id": "x", "sendgrid_api_key": "x"},
+        Level.WARNING,
+        ["told by mail"],
+        "OneSignal also needs ONESIGNAL_API_KEY",
+    ),
+    "nobody to tell": ({"sendgrid_api_key": "x"}, Level.WARNING, ["SendGrid is configured", "names nobody"], "LITGO_OPS_EMAILS"),
+    "mail": ({"sendgrid_api_key": "x", "litgo_ops_emails": "a@example.com"}, Level.OK, ["without OneSignal", "local model"], ""),
+}
+
+
+@pytest.mark.parametrize("what", VENDORS)
+def test_what_happens_without_a_vendor_is_told(what: str) -> None:
+    """Which are configured, what takes the place of the others, and what is missing of one that is half configured."""
+    given, level, words, advice = VENDORS[what]
+    found = doctor._vendors(load_settings(**given))
+    assert found.level is level
+    assert all(one in found.text for one in words)
+    assert advice in (found.advice or "")
+
+
+MESSAGES = {
+    "none": ("", Level.OK, "every message was sent"),
+    "one that waits": ("'queued', now() - interval '5 min', NULL", Level.OK, "1 queued; the oldest of those that wait is 5 min old"),
+    "one that waits for long": ("'queued', now() - interval '90 min', NULL", Level.WARNING, "is 90 min old"),
+    "one that is unknown": ("'unknown', now(), NULL", Level.WARNING, "1 unknown"),
+    "one that was sent": ("'sent', now(), now()", Level.OK, "every message was sent"),
+}
+
+
+@pytest.mark.parametrize("what", MESSAGES)
+def test_messages_that_did_not_arrive_are_told(what: str, database_url: str) -> None:
+    """How many stand where, and how long the oldest has waited."""
+    values, level, words = MESSAGES[what]
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        if values:
+            columns = "key, audience, subject, body, status, created_at, sent_at"
+            connection.exec_driver_sql(f"INSERT INTO litgo.notifications ({columns}) VALUES ('k', 'ops', 's', 'b', {values})")
+    engine.dispose()
+    found = doctor._notifications(Services(database_url, "", "", None))
+    assert (found.level, words in found.text) == (level, True)
 
 
 def test_wrong_settings_are_a_finding(litgo: Litgo) -> None:

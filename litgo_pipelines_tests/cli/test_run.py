@@ -79,7 +79,7 @@ def test_a_job_that_fails_ends_with_one_and_says_why(litgo: Litgo, services: dic
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("calculate_everything",), "calculate_equity_metrics, read_experiment, refit_equity_price, retrain_ranker, watch_champion"),
+        (("calculate_everything",), "choose one of calculate_equity_metrics, deliver_notifications, embed_texts, "),
         (("retrain_ranker", "--as-of", "2999-01-01"), "lies in the future"),
     ],
 )

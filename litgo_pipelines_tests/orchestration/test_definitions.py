@@ -14,8 +14,31 @@ from litgo_pipelines.orchestration.assets.ranker import CHAMPION
 EQUITY = ("equity_metrics", "offer_distribution", "equity_price")
 RANKER = ("training_set", "ranker_candidate", "candidate_evaluation", "promotion")
 ROLLOUT = ("experiment_readout", "model_quality")
-MADE = (*EQUITY, *RANKER, *ROLLOUT)
-JOBS = {"calculate_equity_metrics", "refit_equity_price", "retrain_ranker", "read_experiment", "watch_champion"}
+EMBEDDINGS = ("case_embeddings", "lawyer_embeddings")
+MADE = (*EMBEDDINGS, *EQUITY, *RANKER, *ROLLOUT, "offer_rounds", "contract_signatures", "notifications_delivered", "expired_records")
+GROUPS = {"contracts", "embeddings", "equity", "housekeeping", "notifications", "offers", "ranker", "rollout"}
+JOBS = {
+    "calculate_equity_metrics",
+    "deliver_notifications",
+    "embed_texts",
+    "expire_records",
+    "move_offers",
+    "process_contracts",
+    "read_experiment",
+    "refit_equity_price",
+    "retrain_ranker",
+    "watch_champion",
+}
+SENSORS = {
+    "champion_watch",
+    "contracts_due",
+    "experiment_due",
+    "notifications_due",
+    "new_reviews",
+    "offers_due",
+    "registry_changes",
+    "texts_to_embed",
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +51,8 @@ def test_the_definitions_load_and_are_consistent(definitions: dg.Definitions) ->
     dg.Definitions.validate_loadable(definitions)
     repository = definitions.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} >= JOBS
-    assert {one.name for one in repository.schedule_defs} == {"nightly_equity", "weekly_price"}
-    assert {one.name for one in repository.sensor_defs} >= {"new_reviews", "experiment_due", "champion_watch", "registry_changes"}
+    assert {one.name for one in repository.schedule_defs} == {"nightly_equity", "nightly_expiry", "weekly_price"}
+    assert {one.name for one in repository.sensor_defs} == SENSORS
 
 
 def test_every_asset_says_what_it_is_and_whose(definitions: dg.Definitions) -> None:
@@ -38,7 +61,7 @@ def test_every_asset_says_what_it_is_and_whose(definitions: dg.Definitions) -> N
     nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
     assert {node.key.to_user_string() for node in nodes} == {*MADE, "champion"}
     for node in nodes:
-        assert node.group_name in {"equity", "ranker", "rollout"}
+        assert node.group_name in GROUPS
         assert node.owners == ["team:data"]
         assert node.kinds
         assert node.description
@@ -69,7 +92,12 @@ def test_jobs_hold_their_assets_and_checks(definitions: dg.Definitions) -> None:
     assert selected("refit_equity_price") == ({EQUITY[2]}, set())
     assert selected("retrain_ranker") == (set(RANKER), {"candidate_passed_the_gate"})
     assert selected("read_experiment") == ({ROLLOUT[0]}, set())
+    assert selected("embed_texts") == (set(EMBEDDINGS), {"fallback_quality"})
     assert selected("watch_champion") == ({ROLLOUT[1]}, {"champion_is_healthy"})
+    assert selected("move_offers") == ({"offer_rounds"}, set())
+    assert selected("process_contracts") == ({"contract_signatures"}, {"contracts_can_be_signed"})
+    assert selected("deliver_notifications") == ({"notifications_delivered"}, {"nothing_unknown"})
+    assert selected("expire_records") == ({"expired_records"}, set())
 
 
 def test_automation_runs_without_anybody_switching_it_on(definitions: dg.Definitions) -> None:
@@ -78,7 +106,8 @@ def test_automation_runs_without_anybody_switching_it_on(definitions: dg.Definit
     assert all(one.default_status is dg.DefaultScheduleStatus.RUNNING for one in repository.schedule_defs)
     assert all(one.default_status is dg.DefaultSensorStatus.RUNNING for one in repository.sensor_defs)
     times = {one.name: (one.cron_schedule, one.execution_timezone) for one in repository.schedule_defs}
-    assert times == {"nightly_equity": ("0 2 * * *", "America/Sao_Paulo"), "weekly_price": ("0 3 * * 1", "America/Sao_Paulo")}
+    here = "America/Sao_Paulo"
+    assert times == {"nightly_equity": ("0 2 * * *", here), "nightly_expiry": ("0 4 * * *", here), "weekly_price": ("0 3 * * 1", here)}
 
 
 @pytest.mark.parametrize("job", sorted(JOBS - {"calculate_equity_metrics"}))

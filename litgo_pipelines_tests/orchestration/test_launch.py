@@ -13,6 +13,7 @@ from litgo_pipelines.orchestration.launch import UnknownJob, job_names, run_job
 from litgo_pipelines.orchestration.orphans import PROCESS_TAG, process_tag
 from litgo_pipelines.settings import LitgoError
 from litgo_pipelines_tests.orchestration.conftest import AS_OF, NEWEST
+from litgo_pipelines_tests.orchestration.test_definitions import JOBS
 
 if TYPE_CHECKING:
     from litgo_pipelines_tests.orchestration.conftest import Location
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 def test_the_projects_jobs_are_known_by_name() -> None:
     """As schedules and people call them."""
-    assert job_names() == ["calculate_equity_metrics", "read_experiment", "refit_equity_price", "retrain_ranker", "watch_champion"]
+    assert job_names() == sorted(JOBS)
 
 
 def test_a_job_that_is_not_there_is_refused_with_those_that_are(location: Location) -> None:
     """Before anything is opened."""
-    with pytest.raises(UnknownJob, match=r"calculate_equity_metrics, read_experiment, refit_equity_price, retrain_ranker, watch_champion"):
+    with pytest.raises(UnknownJob, match=", ".join(sorted(JOBS))):
         run_job("calculate_everything", resources=location.resources())
 
 

@@ -127,11 +127,11 @@ def test_what_is_old_is_not_ready_but_still_answers(served: Served, marketplace:
 
 def test_a_flood_is_refused_soon(served: Served, marketplace: Marketplace, monkeypatch: pytest.MonkeyPatch) -> None:
     """More requests in the house than it holds: 503 with the time to come again, and nothing is written; then all is as before."""
-    from litgo_pipelines.serving import app
+    from litgo_pipelines.serving import guards
 
     body = {"case_id": str(marketplace.case())}
     with monkeypatch.context() as patch:
-        patch.setattr(app, "MOST_WAITING", 0)
+        patch.setattr(guards, "MOST_WAITING", 0)
         refused = served.ask(body)
     assert (refused.status_code, refused.json()["error"]["code"], refused.headers["Retry-After"]) == (503, "too_busy", "1")
     assert marketplace.count("match_requests") == 0
@@ -218,9 +218,9 @@ def test_a_database_that_falls_silent_does_not_hang_a_request(
     wire: Wire, database_url: str, marketplace: Marketplace, serving_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Connections that stay open and say nothing end in 503 at the deadline; a repeat with the key finds one answer."""
-    from litgo_pipelines.serving import app
+    from litgo_pipelines.serving import guards
 
-    monkeypatch.setattr(app, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(guards, "ANSWER_SECONDS", 1.0)
     marketplace.lawyers(3)
     body = {"case_id": str(marketplace.case()), "create_offers": True}
     with serving(through(wire, database_url), serving_settings) as served:
@@ -340,9 +340,26 @@ def test_the_reference_is_served_whole_from_here(served: Served) -> None:
     assert "<script" not in page
     assert "http://" not in page.replace(served.url, "")
     assert "https://" not in page
-    for word in ("POST /v1/matches", "Idempotency-Key", "create_offers", "Retry-After", "MatchAnswer"):
+    for word in (
+        "POST /v1/matches",
+        "Idempotency-Key",
+        "create_offers",
+        "Retry-After",
+        "MatchAnswer",
+        "decline_reason",
+        "CT-2026-3C0F-5B0A-9A5E",
+    ):
         assert word in page
-    assert set(document["paths"]) == {"/v1/matches", "/v1/model", "/healthz", "/readyz", "/metrics"}
+    product = {
+        "offers/{offer_id}",
+        "offers/{offer_id}/response",
+        "contracts",
+        "contracts/{contract_id}",
+        "contracts/{contract_id}/signatures",
+    }
+    product |= {"reviews", "contacts/{person_id}"}
+    operations = {"/healthz", "/readyz", "/metrics"}
+    assert set(document["paths"]) == {"/v1/matches", "/v1/model", "/v1/triage", *(f"/v1/{path}" for path in product), *operations}
     assert document["components"]["schemas"]["MatchRequest"]["examples"]
 
 
