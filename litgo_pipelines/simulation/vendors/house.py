@@ -44,13 +44,19 @@ def vendors(
         faults: how they fail from the beginning; who is not named answers as it should.
         watch: is told of every request and of the fault it met.
     """
-    from litgo_pipelines.simulation.vendors import docusign, onesignal, openai, sendgrid
+    from litgo_pipelines.simulation.vendors.docusign import DocuSignStandIn
+    from litgo_pipelines.simulation.vendors.onesignal import APP_ID, OneSignalStandIn
+    from litgo_pipelines.simulation.vendors.onesignal import KEY as ONESIGNAL_KEY
+    from litgo_pipelines.simulation.vendors.openai import KEY as OPENAI_KEY
+    from litgo_pipelines.simulation.vendors.openai import OpenAIStandIn
+    from litgo_pipelines.simulation.vendors.sendgrid import KEY as SENDGRID_KEY
+    from litgo_pipelines.simulation.vendors.sendgrid import SendGridStandIn
 
-    standins: dict[Vendor, openai.OpenAIStandIn | docusign.DocuSignStandIn | onesignal.OneSignalStandIn | sendgrid.SendGridStandIn] = {
-        "openai": openai.OpenAIStandIn(),
-        "docusign": docusign.DocuSignStandIn(),
-        "onesignal": onesignal.OneSignalStandIn(),
-        "sendgrid": sendgrid.SendGridStandIn(),
+    standins: dict[Vendor, OpenAIStandIn | DocuSignStandIn | OneSignalStandIn | SendGridStandIn] = {
+        "openai": OpenAIStandIn(),
+        "docusign": DocuSignStandIn(),
+        "onesignal": OneSignalStandIn(),
+        "sendgrid": SendGridStandIn(),
     }
     with ExitStack() as stack:
         troubled: dict[Vendor, Troubled] = {}
@@ -62,7 +68,7 @@ def vendors(
             troubled[vendor], urls[vendor] = answers, server.url
         environment = {
             "OPENAI_BASE_URL": f"{urls['openai']}/v1",
-            "OPENAI_API_KEY": openai.KEY,
+            "OPENAI_API_KEY": OPENAI_KEY,
             "DOCUSIGN_BASE_URL": f"{urls['docusign']}/restapi",
             "DOCUSIGN_AUTH_URL": urls["docusign"],
             "DOCUSIGN_ACCOUNT_ID": "stand-in",
@@ -70,10 +76,10 @@ def vendors(
             "DOCUSIGN_USER_ID": "stand-in",
             "DOCUSIGN_PRIVATE_KEY": str(_private_key(folder)),
             "ONESIGNAL_BASE_URL": urls["onesignal"],
-            "ONESIGNAL_APP_ID": onesignal.APP_ID,
-            "ONESIGNAL_API_KEY": onesignal.KEY,
+            "ONESIGNAL_APP_ID": APP_ID,
+            "ONESIGNAL_API_KEY": ONESIGNAL_KEY,
             "SENDGRID_BASE_URL": urls["sendgrid"],
-            "SENDGRID_API_KEY": sendgrid.KEY,
+            "SENDGRID_API_KEY": SENDGRID_KEY,
             "LITGO_OPS_EMAILS": "ops@example.com",
         }
         yield House(urls, environment, troubled)
