@@ -6,10 +6,11 @@ happens to an offer or a contract follows from its id and the seed, so nothing a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,6 +178,12 @@ def read_origin(connection: Connection) -> Origin | None:
     return None if row is None else Origin(*row)
 
 
+def _make_reachable(connection: Connection, kind: str, people: Iterable[tuple[UUID, str]], at: datetime) -> None:
+    """Give people a name and an address in the domain that belongs to nobody."""
+    rows = ((person, kind, name, f"{kind}-{person.hex[:12]}@example.com", at) for person, name in people)
+    copy_rows(connection, tables.contacts, ("person_id", "kind", "name", "email", "updated_at"), rows)
+
+
 def _found(connection: Connection, plan: Plan, as_of: datetime) -> Origin:
     start = as_of - timedelta(days=plan.days)
     people = make_lawyers(plan.seed, plan.lawyers, start, as_of)
@@ -190,6 +197,7 @@ def _found(connection: Connection, plan: Plan, as_of: datetime) -> Origin:
         ("entity_type", "entity_id", "traits"),
         (("lawyer", row["id"], traits) for row, traits in zip(people.rows, people.traits.tolist(), strict=True)),
     )
+    _make_reachable(connection, "lawyer", ((row["id"], row["name"]) for row in people.rows), start)
     origin = Origin(plan.seed, start, start + timedelta(days=plan.days * plan.before), plan.utilisation, start)
     connection.execute(
         tables.marketplace_origin.insert(),
@@ -256,6 +264,10 @@ def _live(
 
 def _add_cases(connection: Connection, cases: Cases) -> None:
     copy_rows(connection, tables.clients, ("id", "state", "city", "lat", "lng", "created_at"), cases.clients)
+    if cases.clients:
+        _make_reachable(
+            connection, "client", ((client[0], f"Cliente {client[0].hex[:6]}") for client in cases.clients), cases.clients[-1][-1]
+        )
     columns = tuple(cases.rows[0]) if cases.rows else ()
     if columns:
         copy_rows(connection, tables.cases, columns, (tuple(row.values()) for row in cases.rows))
