@@ -176,8 +176,8 @@ class Settings(BaseSettings):
     openai_embedding_model: str = Field("text-embedding-3-small", description="OpenAI's model for embeddings.")
     local_embedding_model: str = Field(
         "all-MiniLM-L6-v2",
-        description="Model that embeds texts on this machine: a name, or a folder. The default comes with the extra `local-model`, so that "
-        "a machine without a model hub has it.",
+        description="Model that embeds texts on this machine: a name, a folder, or `none`. The default comes with the extra "
+        "`local-model`, so that a machine without a model hub has it.",
     )
     litgo_embedding_batch: int = Field(64, ge=1, le=2048, description="Texts that are embedded at once in backfills.")
     litgo_triage_confidence: float = Field(

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from litgo_pipelines.integrations.policies import Deadline
 
 LAWYERS_AT_ONCE: Final = 200
+NO_MODEL: Final = "none"
+"""`LOCAL_EMBEDDING_MODEL` where no model of this machine is wanted."""
 
 # What a vector would be made of now, by id. Masks depend on the text alone, so the hash of the text tells what the masked one would.
 _CASES = "SELECT k.id, md5(k.summary) AS hash, k.created_at AS newest FROM litgo.cases k WHERE k.created_at <= :as_of"
@@ -119,7 +121,8 @@ class Embedding:
 
         local, trouble = None, None
         try:
-            local = LocalEmbedder.of(settings)
+            if settings.local_embedding_model != NO_MODEL:
+                local = LocalEmbedder.of(settings)
         except ModelMissing as error:
             trouble = str(error)
             _tell_once(trouble)
