@@ -6,6 +6,7 @@ database, of which each test gets a clone. Nothing of it starts before a test as
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -58,6 +59,20 @@ def _remove_homes_of_killed_sessions() -> None:
                 embedded.acquire(home)
                 embedded.release(home)
             shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A verb that is called in this process sets logging up for the rest of it: the next test finds it as it was."""
+    import structlog
+
+    root, ours = logging.getLogger(), logging.getLogger("litgo_pipelines")
+    before = (root.handlers[:], root.level, ours.level, logging.root.manager.disable)
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        root.handlers[:], root.level, ours.level, logging.root.manager.disable = before
+        logging.root.manager._clear_cache()
 
 
 class Databases:

@@ -110,7 +110,7 @@ class Matching:
     ) -> None:
         self._engine, self._market, self._rule, self._ranker = engine, market, rule, ranker
         self._clock, self._metrics, self._side = clock, metrics, side
-        self._meanings = Meanings(engine, embedding, metrics)
+        self._meanings = Meanings(engine, embedding, metrics, settings.openai_deadline)
         self._new_lawyer_offers = settings.litgo_new_lawyer_offers
         self._offer_lifetime = timedelta(hours=settings.litgo_offer_hours)
         self._recorded_candidates = settings.litgo_recorded_candidates

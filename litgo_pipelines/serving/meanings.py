@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from litgo_pipelines.casework.market import Market
 from litgo_pipelines.casework.matching import Case
+from litgo_pipelines.integrations.policies import Deadline
 from litgo_pipelines.marketplace.vectors import Vectors, read
 from litgo_pipelines.observability.logs import get_logger
 from litgo_pipelines.serving.errors import Refusal
@@ -28,10 +29,11 @@ class Meanings:
 
     Args:
         embedding: the models; None: there are none, words alone are compared.
+        seconds: that embedding a text may take, by all models together.
     """
 
-    def __init__(self, engine: Engine, embedding: Embedding | None, metrics: ServingMetrics) -> None:
-        self._engine, self._embedding, self._metrics = engine, embedding, metrics
+    def __init__(self, engine: Engine, embedding: Embedding | None, metrics: ServingMetrics, seconds: float) -> None:
+        self._engine, self._embedding, self._metrics, self._seconds = engine, embedding, metrics, seconds
 
     def of(self, market: Market, case: Case) -> Vectors | None:
         """The text in the first space, in the order of preference, that it has in common with the lawyers of `market`; None: in none.
@@ -59,7 +61,7 @@ class Meanings:
         from litgo_pipelines.integrations.calls import VendorRefused, VendorUnavailable
 
         try:
-            found = embedding.texts([summary])
+            found = embedding.texts([summary], Deadline.after(self._seconds))
         except (VendorUnavailable, VendorRefused) as error:
             raise Refusal(503, "vendor_away", f"{error} (FALLBACK_ENABLED is false)", retry_after=5) from None
         if found.in_fallback:

@@ -101,6 +101,7 @@ class World:
     service: httpx.Client
     visitors: Visitors
     vendor: Vendor
+    embedding: Embedding
     instance: DagsterInstance
     daemon: subprocess.Popen[bytes]
     log: Path
@@ -123,6 +124,7 @@ class World:
         self.until(lambda: not self.runs_under_way(), "the runs under way end")
         age(self.engine, by)
         self.visitors.live(datetime.now(UTC))
+        _know_lawyers(self.services, self.embedding)
 
     def model(self) -> dict[str, Any]:
         """What the service says of itself."""
@@ -286,6 +288,7 @@ def a_world(services: Services, home: Path, tell: Callable[[str], None] = lambda
             service=service,
             visitors=Visitors(engine, service),
             vendor=vendor,
+            embedding=embedding,
             instance=instance,
             daemon=daemon,
             log=log,

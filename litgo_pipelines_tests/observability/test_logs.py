@@ -5,11 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-
-import pytest
-import structlog
 
 from litgo_pipelines.observability.logs import configure_logging, get_logger
 from litgo_pipelines.settings import load_settings
@@ -18,16 +14,6 @@ from litgo_pipelines.settings import load_settings
 class _Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    before = (root.handlers[:], root.level, logging.getLogger("litgo_pipelines").level)
-    yield
-    root.handlers, root.level = before[0], before[1]
-    logging.getLogger("litgo_pipelines").setLevel(before[2])
-    structlog.reset_defaults()
 
 
 def _lines(stream: io.StringIO) -> list[dict[str, object]]:

