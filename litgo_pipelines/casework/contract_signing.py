@@ -7,8 +7,10 @@ by `contract_queue`; no transaction is open while DocuSign is asked.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
@@ -33,6 +35,10 @@ Outcome = Literal["sent", "out", "active", "declined", "anew", "manual", "again"
 """What became of a contract: sent to its signers, still out, signed by both, declined, to be sent anew since its envelope is no more, to
 be signed by hand, in vain, in vain while it may be out, canceled with no envelope out any more, or taken over by somebody else."""
 
+IN_FLIGHT: Final = 6
+"""Contracts that are worked on at the same time: while DocuSign hangs the first ones wait for it together, and open the breaker for the
+others, which then wait for nothing."""
+
 _SPARE: Final = timedelta(minutes=3)
 _NOT_CONFIGURED: Final = "DocuSign is not configured"
 # A key that cannot be used shows when it is first used, and is no better than a vendor out of reach.
@@ -50,6 +56,12 @@ class Processed:
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
+    _noting: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def note(self, trouble: str) -> None:
+        """Count a try in vain; several threads may."""
+        with self._noting:
+            self.troubles[trouble] += 1
 
     @property
     def taken(self) -> int:
@@ -105,17 +117,25 @@ class _Batch:
         envelopes, troubles = self._look_up(claims)
         with self.engine.connect() as connection:
             parties = parties_of(connection, [one.contract.id for one in claims])
-        for claimed in claims:
+
+        def settled(claimed: Claim) -> Outcome | None:
             if self.clock() >= claimed.until - _SPARE:
                 # Another pass takes up the rest: within a claim there must be time for all that one contract needs.
-                return
+                return None
             which = claimed.contract.id
-            self.done.outcomes[self._settled(claimed, envelopes.get(which), troubles.get(which), parties[which])] += 1
+            return self._settled(claimed, envelopes.get(which), troubles.get(which), parties[which])
+
+        with ThreadPoolExecutor(IN_FLIGHT, "litgo-contracts") as threads:
+            self.done.outcomes.update(one for one in threads.map(settled, claims) if one is not None)
 
     def _look_up(self, claims: Sequence[Claim]) -> tuple[dict[UUID, Envelope], dict[UUID, str]]:
         """What DocuSign knows of the contracts' envelopes, and why it does not say; both by contract."""
         if self.docusign is None:
             return {}, {one.contract.id: _NOT_CONFIGURED for one in claims}
+        try:
+            self.docusign.sign_in()
+        except _TROUBLES as error:
+            return {}, {one.contract.id: str(error) for one in claims}
         begun = {one.contract.envelope_id: one.contract.id for one in claims if one.contract.envelope_id is not None}
         maybe = {one.transaction_id: one.contract.id for one in claims if one.may_have_draft}
         found: dict[UUID, Envelope] = {}
@@ -272,13 +292,13 @@ class _Batch:
         return self._later(claimed, trouble, unclear=contract.status == "requested" and not unsent)
 
     def _later(self, claimed: Claim, trouble: str, *, unclear: bool = False) -> Outcome:
-        self.done.troubles[trouble] += 1
+        self.done.note(trouble)
         with self.engine.begin() as connection:
             queue.again(connection, claimed, trouble, self.clock(), unclear=unclear)
         return "unclear" if unclear else "again"
 
     def _by_hand(self, claimed: Claim, trouble: str) -> Outcome:
-        self.done.troubles[trouble] += 1
+        self.done.note(trouble)
         with self.engine.begin() as connection:
             at = self.clock()
             parties = parties_of(connection, [claimed.contract.id])[claimed.contract.id]

@@ -146,6 +146,14 @@ class DocuSign:
         """Of several calls that belong together."""
         return Deadline.after(self.policy.deadline)
 
+    def sign_in(self, deadline: Deadline | None = None) -> None:
+        """Have a token, so that many calls need not each find out that there is none.
+
+        Raises:
+            VendorUnavailable, SettingsError: there is none.
+        """
+        self._current_token(deadline or self.deadline())
+
     def draft(self, draft: Draft, deadline: Deadline | None = None) -> str:
         """Make an envelope that is not sent; its id.
 

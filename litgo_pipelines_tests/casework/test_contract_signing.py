@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from litgo_pipelines.casework import contract_queue, contracts
-from litgo_pipelines.casework.contract_signing import process
+from litgo_pipelines.casework.contract_signing import IN_FLIGHT, process
 from litgo_pipelines.casework.contracts import Contract
 from litgo_pipelines.integrations.docusign import DocuSign
-from litgo_pipelines.simulation.vendors.server import Behaviour, Cut, Hang, Reply, Reset
+from litgo_pipelines.simulation.vendors.server import Behaviour, Cut, Hang, Received, Reply, Reset
 from litgo_pipelines_tests.casework.conftest import NOON
 from litgo_pipelines_tests.casework.signing import FEES, Desk, rsa_key, signing_desk  # noqa: F401 (fixtures)
 
@@ -512,3 +512,18 @@ def _together(*callers: Callable[[], None]) -> None:
         one.start()
     for one in threads:
         one.join()
+
+
+@pytest.mark.parametrize(("silent", "most"), [("/oauth/token", 1), ("/restapi", IN_FLIGHT + 1)])
+def test_a_silent_vendor_holds_up_a_batch_no_longer_than_one_contract(desk: Desk, silent: str, most: int) -> None:
+    """The first contracts wait for it together; the others find it left alone. All are signed by hand in the same run."""
+    contracts = [desk.requested() for _ in range(15)]
+
+    def answer(received: Received) -> Behaviour:
+        return Hang() if received.path.startswith(silent) else desk.stand_in.answer(received)
+
+    desk.server.answer = answer
+    done = desk.process(docusign_timeout=0.4, docusign_deadline=0.4, litgo_breaker_failures=3)
+    assert done.outcomes == {"manual": 15}
+    assert {desk.state(one) for one in contracts} == {("pending-signature", "manual")}
+    assert len(desk.server.requests) <= most
