@@ -32,6 +32,8 @@ ANSWERED_WITHIN: Final = timedelta(hours=24)
 """What a decision's offers have to be answered in to count; before, it is not looked at: those who are quick are not like the others."""
 MOST_SAMPLED: Final = 4_000
 """Rows of features on either side of the comparison."""
+GONE_AFTER: Final = timedelta(hours=12)
+"""How long no decision is in the reference's space before that has gone for good."""
 _INSTANT: Final = timedelta(microseconds=1)
 """What moments differ by at least in the database."""
 
@@ -149,7 +151,7 @@ def read_quality(
     Args:
         known: the reference as it was kept, in this watch or in one before; None: it is made of the first `LITGO_REFERENCE_DECISIONS`
             decisions where there are so many, those of the experiment that the version won included. It is made anew only where the
-            newest decisions are all in another embedding space. One that was made in this watch grows with the decisions that follow it,
+            newest decisions are all in another embedding space, and none for half a day was in its own. One that was made in this watch grows with the decisions that follow it,
             up to `MOST_REFERENCE`, as long as these are no worse.
         was_blocked: whether the version was blocked at any time, which is noted in a reference made since.
         with_features: whether to read the features of both ends as well, and let the reference grow.
@@ -161,7 +163,7 @@ def read_quality(
     begin = watched_since if judged_since is None else max(watched_since, judged_since)
     since = max([begin, *first.moments[-1:]])
     later = _decided(connection, version, since, as_of, MOST_READ, newest=True)
-    anew = None if reference is None else _anew(later, reference, least, was_blocked)
+    anew = None if reference is None else _anew(later, reference, as_of, least, was_blocked)
     if anew is not None:
         first, reference = anew
         since = first.moments[-1]
@@ -221,8 +223,15 @@ def _beginning(
     return _those_in(found, known.space, known.count), known
 
 
-def _anew(later: Decided, reference: Reference, least: int, was_blocked: bool) -> tuple[Decided, Reference] | None:
-    """The first decisions in another space, and the reference they make, where the reference's own space has gone for good."""
+def _anew(later: Decided, reference: Reference, as_of: datetime, least: int, was_blocked: bool) -> tuple[Decided, Reference] | None:
+    """The first decisions in another space, and the reference they make, where the reference's own space has gone for good.
+
+    A vendor that is away for some hours comes back: until then nothing is compared, and afterwards with what was before.
+    """
+    own = [moment for moment, space in zip(later.moments, later.spaces, strict=True) if space == reference.space]
+    last = own[-1] if own else reference.ended
+    if last is not None and as_of - last < GONE_AFTER:
+        return None
     newest = [one for one in later.spaces if one not in (None, NO_SPACE)][-least:]
     space = _most_common(newest)
     if len(newest) < least or space is None or reference.space in newest:

@@ -154,8 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rich.table import Table
 
     from litgo_pipelines.marketplace.database import open_engine
+    from litgo_pipelines.observability.logs import configure_logging
     from litgo_pipelines_tests.bench.scratch import scratch
 
+    configure_logging(load_settings(litgo_log_level="error"))
     parser = argparse.ArgumentParser(prog="python -m litgo_pipelines_tests.casework.fallbacks", description=__doc__)
     parser.add_argument("--deadline", type=float, default=None, help="of every vendor, in seconds; default: the settings'")
     parser.add_argument("--json", action="store_true")
