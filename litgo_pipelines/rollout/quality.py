@@ -151,8 +151,8 @@ def read_quality(
     Args:
         known: the reference as it was kept, in this watch or in one before; None: it is made of the first `LITGO_REFERENCE_DECISIONS`
             decisions where there are so many, those of the experiment that the version won included. It is made anew only where the
-            newest decisions are all in another embedding space, and none for half a day was in its own. One that was made in this watch grows with the decisions that follow it,
-            up to `MOST_REFERENCE`, as long as these are no worse.
+            newest decisions are all in another embedding space, and none for half a day was in its own. One that was made in this watch
+            grows with the decisions that follow it, up to `MOST_REFERENCE`, as long as these are no worse.
         was_blocked: whether the version was blocked at any time, which is noted in a reference made since.
         with_features: whether to read the features of both ends as well, and let the reference grow.
     """

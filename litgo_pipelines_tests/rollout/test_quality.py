@@ -153,9 +153,9 @@ def test_where_the_space_has_gone_for_good_the_reference_is_made_anew(engine: En
 
 def test_an_outage_of_some_hours_leaves_the_reference_as_it_was(engine: Engine) -> None:
     """However many decisions fall into it: those after it are compared with what was before."""
-    write(engine, decided(LEAST, score=0.6) + decided(30, begin=150, score=0.6))
+    write(engine, decided(LEAST, score=0.6) + decided(30, begin=400, score=0.6))
     before = kept(engine)
-    write(engine, decided(600, begin=300, score=0.3, space="local"))
+    write(engine, decided(490, begin=450, score=0.3, space="local"))
     assert look(engine, before).evidence.reference == before
     write(engine, decided(20, begin=950, score=0.6))
     after = look(engine, before)
