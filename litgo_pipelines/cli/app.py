@@ -91,6 +91,7 @@ _GROUPS = {
         "Texts as vectors: how well they find what they should, and how many are there.",
         {
             "evaluate": "embeddings.evaluate:evaluate",
+            "search": "embeddings.search:search",
             "status": "embeddings.status:status",
             "backfill": "embeddings.backfill:backfill",
         },

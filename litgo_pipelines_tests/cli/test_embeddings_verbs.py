@@ -55,3 +55,20 @@ def test_without_any_model_a_backfill_is_refused(embeddings: Litgo, tmp_path: Pa
     shown = embeddings("status", LOCAL_EMBEDDING_MODEL=nowhere)
     assert shown.returncode == 0
     assert nowhere in shown.stdout.replace("\n", "")
+
+
+def test_a_search_finds_what_is_alike(embeddings: Litgo, engine: Engine) -> None:
+    """The nearest case comes first, with what it is about; a space that the text has no vector in is refused with those it has."""
+    town = Town(engine)
+    overtime = town.case(summary="meu patrão não pagou as horas extras", area="trabalhista")
+    town.case(summary="quero me divorciar e ficar com a guarda", area="família")
+    empty = embeddings("search", "horas extras")
+    assert "litgo embeddings backfill" in empty.stdout + empty.stderr
+    assert embeddings("backfill").returncode == 0
+    found = json.loads(embeddings("search", "não recebi minhas horas extras", "--json").stdout)
+    assert (found["found"][0]["id"], found["found"][0]["area"]) == (str(overtime), "trabalhista")
+    assert found["found"][0]["cosine"] > found["found"][1]["cosine"]
+    shown = embeddings("search", "horas extras", "--limit", "1", COLUMNS="160")
+    assert str(overtime) in shown.stdout
+    refused = embeddings("search", "horas", "--space", "another@1:3")
+    assert (refused.returncode, found["space"] in refused.stderr) == (2, True)
