@@ -5,6 +5,7 @@ What the figures mean is judged in `watch` and `drift`; what is done about it in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -214,7 +215,7 @@ def _beginning(
     if known is None:
         # Some may have been answered in fallback: more are read than are needed.
         found = _decided(connection, version, own_since, as_of, 4 * least, newest=False)
-        space = _most_common(found.spaces)
+        space = _first_with(least, found.spaces) or _most_common(found.spaces)
         first = _those_in(found, space, least)
         return first, None if space is None else _made_of(first, space, least, was_blocked)
     if known.began is None or known.ended is None:
@@ -239,6 +240,17 @@ def _anew(later: Decided, reference: Reference, as_of: datetime, least: int, was
     first = _those_in(later, space, least)
     made = _made_of(first, space, least, was_blocked)
     return None if made is None else (first, made)
+
+
+def _first_with(least: int, spaces: Sequence[str | None]) -> str | None:
+    """The space that has so many decisions first, in the order of time: an outage that follows may have more."""
+    counts: Counter[str] = Counter()
+    for one in spaces:
+        if one not in (None, NO_SPACE):
+            counts[str(one)] += 1
+            if counts[str(one)] == least:
+                return one
+    return None
 
 
 def _most_common(spaces: Sequence[str | None]) -> str | None:

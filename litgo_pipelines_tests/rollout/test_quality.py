@@ -151,6 +151,15 @@ def test_where_the_space_has_gone_for_good_the_reference_is_made_anew(engine: En
     assert (again.fresh_reference, again.scores.size) == (None, 50)
 
 
+def test_an_outage_before_the_first_look_makes_no_reference(engine: Engine) -> None:
+    """Though it has more decisions: those that were enough first are what later ones are compared with."""
+    write(engine, decided(LEAST, score=0.6) + decided(300, begin=200, score=0.3, space="local") + decided(20, begin=900, score=0.6))
+    found = look(engine)
+    assert found.fresh_reference is not None
+    assert (found.fresh_reference.space, found.fresh_reference.mean) == (SPACE, pytest.approx(0.6))
+    assert found.scores == pytest.approx(np.full(20, 0.6))
+
+
 def test_an_outage_of_some_hours_leaves_the_reference_as_it_was(engine: Engine) -> None:
     """However many decisions fall into it: those after it are compared with what was before."""
     write(engine, decided(LEAST, score=0.6) + decided(30, begin=400, score=0.6))
