@@ -56,3 +56,11 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, words: str, part: str) 
     assert ended.returncode == 2
     assert ended.stderr.startswith("litgo: ")
     assert part in ended.stderr
+
+
+def test_litgo_is_this_one_and_a_program_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    """As the documented example calls it, without anything on the PATH."""
+    assert _litgo(tmp_path, "vendors", "--", "litgo", "chaos", "fault").stdout.startswith("none")
+    ended = _litgo(tmp_path, "vendors", "--", "no-such-program")
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert "no-such-program" in ended.stderr

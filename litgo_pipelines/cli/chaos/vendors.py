@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,7 +54,7 @@ def vendors(
         _note(folder, house)
         try:
             if context.args:
-                raise typer.Exit(run_child(context.args, house.environment))
+                raise typer.Exit(run_child(_command(context.args), house.environment))
             for name, value in house.environment.items():
                 typer.echo(f"export {name}={shlex.quote(value)}")
             typer.echo("# the stand-ins run until Ctrl-C; requests are told below", err=True)
@@ -86,6 +88,19 @@ def fault(
             typer.echo(f"{vendor} {TOLD[one.kind]} ({one.share:.0%} of the requests)")
     except (FileNotFoundError, httpx.TransportError):
         raise NoStandIns("no stand-ins run here: start them with `litgo chaos vendors`") from None
+
+
+def _command(words: list[str]) -> list[str]:
+    """What is to be run; `litgo` is this one, wherever the shell would find another or none.
+
+    Raises:
+        LitgoError: there is no such program.
+    """
+    if words[0] == "litgo":
+        return [sys.executable, "-m", "litgo_pipelines.cli", *words[1:]]
+    if shutil.which(words[0]) is None:
+        raise LitgoError(f"there is no program {words[0]!r} to run among the stand-ins: check what stands behind --")
+    return words
 
 
 class _Told:
