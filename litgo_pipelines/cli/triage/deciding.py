@@ -14,7 +14,7 @@ from litgo_pipelines.settings import LitgoError
 if TYPE_CHECKING:
     from litgo_pipelines.casework.triage_recording import Triaged, Undecided
 
-_SHOWN = 100
+_SHOWN = 400
 
 
 def list_triages(
@@ -74,19 +74,23 @@ def decide(
 
 
 def _print(found: list[Undecided] | list[Triaged]) -> None:
+    """A paragraph a case: ids and a client's words do not fit beside one another."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.markup import escape
+    from rich.padding import Padding
 
     from litgo_pipelines.casework.triage_recording import Undecided
 
-    table = Table(title="Triages", title_justify="left")
-    for heading in ("case", "told", "area", "sure", "urgency", "complexity", "state"):
-        table.add_column(heading, no_wrap=heading in ("case", "told"))
+    console = Console(highlight=False)
     for one in found:
+        console.print(f"[bold]{one.case_id}[/bold]  told {moment(one.created_at)}")
+        facts = [f"{percent(one.confidence)} sure", f"{one.urgency_h} h", one.complexity]
         if isinstance(one, Undecided):
-            area, state = f"{one.likeliest}?", f"{one.summary[:_SHOWN]}…" if len(one.summary) > _SHOWN else one.summary
+            facts = [f"perhaps {one.likeliest}", *facts]
+            words = f"{one.summary[:_SHOWN]}…" if len(one.summary) > _SHOWN else one.summary
         else:
-            area, state = one.area or "-", one.status if one.decided_by is None else f"{one.status}, decided by {one.decided_by}"
-        urgency = f"{one.urgency_h} h"
-        table.add_row(str(one.case_id), moment(one.created_at), area, percent(one.confidence), urgency, one.complexity, state)
-    Console().print(table)
+            facts = [one.area or "no area", *facts, one.status, *([] if one.decided_by is None else [f"decided by {one.decided_by}"])]
+            words = ""
+        console.print(Padding(escape(", ".join(facts)), (0, 0, 0, 2)))
+        if words:
+            console.print(Padding(f"[italic]{escape(words)}[/italic]", (0, 0, 0, 2)))
