@@ -1,4 +1,4 @@
-"""What is signed: the parties of a contract, and its PDF, made once from `contract.typ` and kept.
+"""What is signed: the parties of a contract, and its PDF, made from `contract.typ` and kept; anew while nothing of it has left the house.
 
 The same contract and parties give the same bytes: nothing looks at a clock. Texts from outside go in as data, which nothing evaluates.
 """
@@ -10,13 +10,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from litgo_pipelines.casework import wording as say
 from litgo_pipelines.casework.amounts import money, percentage
-from litgo_pipelines.casework.contracts import Contract, Party
+from litgo_pipelines.casework.contracts import Contract, Party, lock
 from litgo_pipelines.casework.equity_run import TIMEZONE
 from litgo_pipelines.settings import Settings
 
@@ -34,10 +35,11 @@ LEFT JOIN litgo.contacts client ON client.person_id = k.client_id
 LEFT JOIN litgo.contacts lawyer ON lawyer.person_id = k.lawyer_id
 WHERE k.id = ANY(:ids)
 """
-_DOCUMENT = "SELECT reference, sha256, pdf FROM litgo.contract_documents WHERE contract_id = :id"
+_DOCUMENT = "SELECT reference, made_of, sha256, pdf FROM litgo.contract_documents WHERE contract_id = :id"
 _KEEP = """
-INSERT INTO litgo.contract_documents (contract_id, reference, sha256, pdf, created_at)
-VALUES (:id, :reference, :sha256, :pdf, :at) ON CONFLICT (contract_id) DO NOTHING
+INSERT INTO litgo.contract_documents (contract_id, reference, made_of, sha256, pdf, created_at)
+VALUES (:id, :reference, :made_of, :sha256, :pdf, :at) ON CONFLICT (contract_id) DO UPDATE
+SET made_of = EXCLUDED.made_of, sha256 = EXCLUDED.sha256, pdf = EXCLUDED.pdf, created_at = EXCLUDED.created_at
 """
 
 
@@ -67,14 +69,15 @@ class Parties:
         wanted = {
             "the client's name": self.client.name,
             "the client's e-mail address": self.client.email,
+            "the lawyer's name": self.lawyer.name,
             "the lawyer's e-mail address": self.lawyer.email,
         }
-        return [what for what, there in wanted.items() if not there]
+        return [what for what, told in wanted.items() if not say.plain(told or "")]
 
 
 @dataclass(frozen=True)
 class Document:
-    """A contract's PDF as it was first made."""
+    """A contract's PDF."""
 
     reference: str
     sha256: str
@@ -93,17 +96,28 @@ def parties_of(connection: Connection, contract_ids: Iterable[UUID]) -> dict[UUI
 
 
 def document_of(connection: Connection, contract: Contract, parties: Parties, settings: Settings, at: datetime) -> Document:
-    """A contract's document; made and kept where there is none yet."""
+    """A contract's document, which is kept; while nothing of it has left the house, it is made anew where it would tell something else.
+
+    Locks the contract.
+    """
     from sqlalchemy import text
 
+    in_the_house = lock(connection, contract.id).in_the_house
     there = connection.execute(text(_DOCUMENT), {"id": contract.id}).one_or_none()
-    if there is None:
-        pdf = render(contract, parties, settings)
-        row = {"id": contract.id, "reference": contract.reference, "sha256": hashlib.sha256(pdf).hexdigest(), "pdf": pdf, "at": at}
-        connection.execute(text(_KEEP), row)
-        # Somebody else may have been quicker; what was kept first is what counts.
-        there = connection.execute(text(_DOCUMENT), {"id": contract.id}).one()
-    return Document(there.reference, there.sha256, bytes(there.pdf))
+    told = made_of(contract, parties, settings)
+    if there is not None and (there.made_of == told or not in_the_house):
+        return Document(there.reference, there.sha256, bytes(there.pdf))
+    pdf = render(contract, parties, settings)
+    made = Document(contract.reference, hashlib.sha256(pdf).hexdigest(), pdf)
+    row = {"reference": made.reference, "made_of": told, "sha256": made.sha256, "pdf": pdf}
+    connection.execute(text(_KEEP), row | {"id": contract.id, "at": at})
+    return made
+
+
+def made_of(contract: Contract, parties: Parties, settings: Settings) -> str:
+    """A hash of all that a document made at this moment would tell: two documents with the same one say the same."""
+    told = json.dumps(_told(contract, parties, settings), ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(_template() + told.encode()).hexdigest()
 
 
 def anchors(contract: Contract, party: Party) -> dict[str, str]:
@@ -132,13 +146,17 @@ def render(contract: Contract, parties: Parties, settings: Settings) -> bytes:
     return made
 
 
+@cache
+def _template() -> bytes:
+    return TEMPLATE.read_bytes()
+
+
 def _told(contract: Contract, parties: Parties, settings: Settings) -> dict[str, Any]:
     day = contract.created_at.astimezone(TIMEZONE)
-    name = parties.client.name
     return {
         "reference": contract.reference,
-        "client": say.plain(name) if name else None,
-        "lawyer": say.plain(parties.lawyer.name or ""),
+        "client": say.plain(parties.client.name or "") or None,
+        "lawyer": say.plain(parties.lawyer.name or "") or None,
         "oab": say.oab(parties.oab_number) if parties.oab_number else "inscrição na OAB a informar",
         "case": say.case_reference(contract.case_id),
         "area": say.plain(parties.area),

@@ -7,7 +7,7 @@ and is refused where a person, or another worker, went on with it meanwhile. Not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import uuid5
@@ -34,15 +34,18 @@ AND (status IN ('requested', 'pending-signature') OR (status = 'canceled' AND en
 """
 _CLAIM = f"""
 WITH due AS (
-    SELECT id AS due_id, claimed_until IS NOT NULL AS taken_up FROM litgo.contracts
+    SELECT id AS due_id FROM litgo.contracts
     WHERE {_DUE} ORDER BY due_at, id LIMIT :most FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE litgo.contracts SET claimed_until = :until FROM due WHERE id = due_id RETURNING {COLUMNS}, taken_up
+UPDATE litgo.contracts SET claimed_until = :until FROM due WHERE id = due_id RETURNING {COLUMNS}
 """
 _RELEASE = "UPDATE litgo.contracts SET claimed_until = NULL WHERE id = ANY(:ids) AND claimed_until = :until"
-_KEEP_DRAFT = """
-UPDATE litgo.contracts SET envelope_id = :envelope, envelope_number = envelope_number + 1, signing_method = 'docusign' WHERE id = :id
+_NOTE_DRAFTING = "UPDATE litgo.contracts SET draft_of = :made_of WHERE id = :id"
+_WITHOUT_DRAFT = f"""
+UPDATE litgo.contracts SET envelope_id = NULL, draft_of = NULL, signing_method = NULL, envelope_number = envelope_number + 1
+WHERE id = :id RETURNING {COLUMNS}
 """
+_KEEP_DRAFT = "UPDATE litgo.contracts SET envelope_id = :envelope, signing_method = 'docusign' WHERE id = :id"
 _METHOD = "UPDATE litgo.contracts SET signing_method = :method WHERE id = :id"
 _OUT = """
 UPDATE litgo.contracts SET status = 'pending-signature', pending_since = COALESCE(pending_since, :at), due_at = :due, tries = 0,
@@ -51,13 +54,12 @@ WHERE id = :id
 """
 _AGAIN = "UPDATE litgo.contracts SET tries = tries + 1, trouble = :trouble, due_at = :due, claimed_until = NULL WHERE id = :id"
 _BY_HAND = """
-UPDATE litgo.contracts SET status = 'pending-signature', signing_method = 'manual', envelope_id = NULL, pending_since = :at,
-       manual_since = :at, due_at = NULL, tries = 0, trouble = :trouble, claimed_until = NULL
+UPDATE litgo.contracts SET status = 'pending-signature', signing_method = 'manual', pending_since = :at, manual_since = :at,
+       due_at = NULL, tries = 0, trouble = :trouble, claimed_until = NULL
 WHERE id = :id
 """
 _ANEW = """
-UPDATE litgo.contracts SET status = 'requested', signing_method = NULL, envelope_id = NULL, pending_since = NULL, due_at = :at, tries = 0,
-       trouble = :trouble, claimed_until = NULL
+UPDATE litgo.contracts SET status = 'requested', pending_since = NULL, due_at = :at, tries = 0, trouble = :trouble, claimed_until = NULL
 WHERE id = :id
 """
 _REST = "UPDATE litgo.contracts SET due_at = NULL, tries = 0, trouble = :trouble, claimed_until = NULL WHERE id = :id"
@@ -78,22 +80,20 @@ class Claim:
 
     Attributes:
         until: when the claim ends; also its name.
-        taken_up: whether an earlier worker left it in the middle.
     """
 
     contract: Contract
     until: datetime
-    taken_up: bool
 
     @property
     def transaction_id(self) -> str:
-        """Of the next draft: the same for whoever drafts it."""
+        """Of the draft: the same for whoever drafts it."""
         return str(uuid5(self.contract.id, f"envelope {self.contract.envelope_number}"))
 
     @property
     def may_have_draft(self) -> bool:
         """Whether somebody may have drafted an envelope whose id was never written down."""
-        return self.contract.envelope_id is None and (self.taken_up or self.contract.tries > 0 or self.contract.trouble is not None)
+        return self.contract.envelope_id is None and self.contract.draft_of is not None
 
     @property
     def unsent(self) -> bool:
@@ -116,7 +116,7 @@ def claim(connection: Connection, *, at: datetime, most: int) -> list[Claim]:
     from sqlalchemy import text
 
     rows = connection.execute(text(_CLAIM), {"at": at, "until": at + CLAIM, "most": most}).all()
-    claims = [Claim(of_row(row[:-1]), at + CLAIM, row[-1]) for row in rows]
+    claims = [Claim(of_row(row), at + CLAIM) for row in rows]
     return sorted(claims, key=lambda one: (one.contract.due_at or at, one.contract.id))
 
 
@@ -153,6 +153,33 @@ def next_look(pending_since: datetime, at: datetime) -> datetime:
     wanted = at + min(max((at - pending_since) / 8, SHORTEST_LOOK), LONGEST_LOOK)
     past = timedelta(seconds=wanted.timestamp() % _GRID.total_seconds())
     return wanted - past + _GRID if past else wanted
+
+
+def note_drafting(connection: Connection, claimed: Claim, made_of: str) -> None:
+    """Write down that a draft is about to be asked for, and of what; from here on there may be one.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    from sqlalchemy import text
+
+    _held(connection, claimed, "requested")
+    connection.execute(text(_NOTE_DRAFTING), {"id": claimed.contract.id, "made_of": made_of})
+
+
+def without_draft(connection: Connection, claimed: Claim) -> Claim:
+    """The claim without its draft, which is given up for good, whether there is one or not: the next draft bears another name.
+
+    Only where nobody can sign it: it was never sent, or is no more.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    from sqlalchemy import text
+
+    _held(connection, claimed, "requested", "pending-signature")
+    row = connection.execute(text(_WITHOUT_DRAFT), {"id": claimed.contract.id}).one()
+    return replace(claimed, contract=of_row(row))
 
 
 def keep_draft(connection: Connection, claimed: Claim, envelope_id: str) -> None:
@@ -222,7 +249,7 @@ def again(connection: Connection, claimed: Claim, trouble: str, at: datetime, *,
 
 
 def by_hand(connection: Connection, claimed: Claim, trouble: str, at: datetime) -> None:
-    """Let a contract be signed by hand; team and both parties are told. Only where no envelope of it can have been sent.
+    """Let a contract `without_draft` be signed by hand; team and both parties are told.
 
     Raises:
         Left: somebody else went on with the contract.
@@ -243,7 +270,7 @@ def anew(connection: Connection, claimed: Claim, trouble: str, at: datetime) -> 
     """
     from sqlalchemy import text
 
-    contract = _held(connection, claimed, "requested", "pending-signature")
+    contract = without_draft(connection, claimed).contract
     connection.execute(text(_ANEW), {"id": contract.id, "trouble": trouble, "at": at})
 
 

@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
-from uuid import UUID
 
 from litgo_pipelines.casework import contract_queue as queue
 from litgo_pipelines.casework import contract_wording as wording
-from litgo_pipelines.casework.contract_documents import Parties, anchors, document_of, parties_of
+from litgo_pipelines.casework.contract_documents import Document, Parties, anchors, document_of, made_of, parties_of
 from litgo_pipelines.casework.contract_queue import Claim, Left
-from litgo_pipelines.casework.contracts import PARTIES
+from litgo_pipelines.casework.contracts import PARTIES, lock_case
 from litgo_pipelines.integrations.calls import VendorRefused, VendorUnavailable
 from litgo_pipelines.integrations.docusign import GONE, SIGNABLE, DocuSign, Draft, Envelope, Signer
-from litgo_pipelines.settings import Settings, SettingsError
+from litgo_pipelines.integrations.policies import Deadline
+from litgo_pipelines.settings import LitgoError, Settings, SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
-
-    from litgo_pipelines.integrations.policies import Deadline
 
 Clock = Callable[[], datetime]
 Outcome = Literal["sent", "out", "active", "declined", "anew", "manual", "again", "unclear", "voided", "left"]
@@ -36,13 +35,14 @@ Outcome = Literal["sent", "out", "active", "declined", "anew", "manual", "again"
 be signed by hand, in vain, in vain while it may be out, canceled with no envelope out any more, or taken over by somebody else."""
 
 IN_FLIGHT: Final = 6
-"""Contracts that are worked on at the same time: while DocuSign hangs the first ones wait for it together, and open the breaker for the
-others, which then wait for nothing."""
+"""Contracts that are worked on at the same time: while DocuSign hangs the first ones wait for it together, and the others for nothing."""
 
 _SPARE: Final = timedelta(minutes=3)
 _NOT_CONFIGURED: Final = "DocuSign is not configured"
 # A key that cannot be used shows when it is first used, and is no better than a vendor out of reach.
 _TROUBLES: Final = (VendorUnavailable, VendorRefused, SettingsError)
+_WHOEVER_ASKS: Final = (None, 401, 403)
+"""Statuses of refusals that are about our account or address, and not about what is asked."""
 
 
 @dataclass(frozen=True)
@@ -102,68 +102,108 @@ class _InVain(Exception):
         self.unsent = unsent
 
 
+_Ask = Callable[[list[str], Deadline], Mapping[str, Envelope]]
+_Look = Callable[[], "list[tuple[Claim, _Known]]"]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a contract when its turn comes.
+
+    Attributes:
+        seconds: for which DocuSign may still be waited for.
+        envelope: as DocuSign tells of it; None: it has none, or was not asked.
+        trouble: why it does not say.
+    """
+
+    seconds: float
+    envelope: Envelope | None = None
+    trouble: str | None = None
+
+
 @dataclass(frozen=True)
 class _Batch:
-    """Contracts that one worker claimed together."""
+    """Contracts that one worker claimed together.
+
+    Attributes:
+        silent: why DocuSign said nothing for a whole deadline; once there is one, no contract waits for it any more.
+    """
 
     engine: Engine
     docusign: DocuSign | None
     settings: Settings
     clock: Clock
     done: Processed
+    silent: list[str] = field(default_factory=list)
 
     def work(self, claims: Sequence[Claim]) -> None:
-        """Look up all envelopes at once, then go on with each contract."""
-        envelopes, troubles = self._look_up(claims)
-        with self.engine.connect() as connection:
-            parties = parties_of(connection, [one.contract.id for one in claims])
+        """Go on at once with contracts of which DocuSign can have nothing, and with the others when it has told what it has.
 
-        def settled(claimed: Claim) -> Outcome | None:
-            if self.clock() >= claimed.until - _SPARE:
-                # Another pass takes up the rest: within a claim there must be time for all that one contract needs.
-                return None
-            which = claimed.contract.id
-            return self._settled(claimed, envelopes.get(which), troubles.get(which), parties[which])
-
+        What is asked for one contract takes one deadline at most: signing in and looking up are part of it.
+        """
         with ThreadPoolExecutor(IN_FLIGHT, "litgo-contracts") as threads:
-            self.done.outcomes.update(one for one in threads.map(settled, claims) if one is not None)
+            running: list[Future[Outcome | None]] = []
 
-    def _look_up(self, claims: Sequence[Claim]) -> tuple[dict[UUID, Envelope], dict[UUID, str]]:
-        """What DocuSign knows of the contracts' envelopes, and why it does not say; both by contract."""
-        if self.docusign is None:
-            return {}, {one.contract.id: _NOT_CONFIGURED for one in claims}
-        try:
-            self.docusign.sign_in()
-        except _TROUBLES as error:
-            return {}, {one.contract.id: str(error) for one in claims}
-        begun = {one.contract.envelope_id: one.contract.id for one in claims if one.contract.envelope_id is not None}
-        maybe = {one.transaction_id: one.contract.id for one in claims if one.may_have_draft}
-        found: dict[UUID, Envelope] = {}
-        troubles: dict[UUID, str] = {}
-        for known, look in ((begun, self.docusign.read), (maybe, self.docusign.find)):
+            def go_on(known: Iterable[tuple[Claim, _Known]]) -> None:
+                running.extend(threads.submit(self._settled, *one) for one in known)
+
             try:
-                told = look(list(known)) if known else {}
-            except _TROUBLES as error:
-                troubles |= dict.fromkeys(known.values(), str(error))
-            else:
-                found |= {which: told[name] for name, which in known.items() if name in told}
-        return found, troubles
+                looks, others = self._begun(claims)
+                looking = [threads.submit(look) for look in looks]
+                go_on(others)
+                for looked in as_completed(looking):
+                    go_on(looked.result())
+                self.done.outcomes.update(found for found in (one.result() for one in running) if found is not None)
+            finally:
+                for one in running:
+                    one.cancel()
 
-    def _settled(self, claimed: Claim, envelope: Envelope | None, trouble: str | None, parties: Parties) -> Outcome:
+    def _begun(self, claims: Sequence[Claim]) -> tuple[list[_Look], list[tuple[Claim, _Known]]]:
+        """What to look up, and the contracts that need not wait for it."""
+        if self.docusign is None:
+            return [], [(one, _Known(0.0, trouble=_NOT_CONFIGURED)) for one in claims]
+        deadline = self.docusign.deadline()
         try:
-            return self._tried(claimed, envelope, trouble, parties)
+            self.docusign.sign_in(deadline)
+        except _TROUBLES as error:
+            return [], [(one, _Known(0.0, trouble=str(error))) for one in claims]
+        begun = {one.contract.envelope_id: one for one in claims if one.contract.envelope_id is not None}
+        maybe = {one.transaction_id: one for one in claims if one.may_have_draft}
+        asked = ((self.docusign.read, begun), (self.docusign.find, maybe))
+        looks: list[_Look] = [partial(self._looked_up, ask, named, deadline) for ask, named in asked if named]
+        fresh = [one for one in claims if one.contract.envelope_id is None and not one.may_have_draft]
+        return looks, [(one, _Known(deadline.left())) for one in fresh]
+
+    def _looked_up(self, ask: _Ask, named: Mapping[str, Claim], deadline: Deadline) -> list[tuple[Claim, _Known]]:
+        """What DocuSign knows of contracts' envelopes, by the names it has for them."""
+        told = _told(ask, list(named), deadline)
+        left = deadline.left()
+        troubles = {name: str(found) for name, found in told.items() if isinstance(found, LitgoError)}
+        if troubles and left <= 0:
+            self.silent.append(next(iter(troubles.values())))
+        envelopes = {name: found for name, found in told.items() if isinstance(found, Envelope)}
+        return [(one, _Known(left, envelopes.get(name), troubles.get(name))) for name, one in named.items()]
+
+    def _settled(self, claimed: Claim, known: _Known) -> Outcome | None:
+        """What became of a contract; None: another pass takes it up, for within a claim there must be time for all that one needs."""
+        if self.clock() >= claimed.until - _SPARE:
+            return None
+        try:
+            return self._tried(claimed, known, Deadline.after(known.seconds))
         except Left:
             return "left"
 
-    def _tried(self, claimed: Claim, envelope: Envelope | None, trouble: str | None, parties: Parties) -> Outcome:
+    def _tried(self, claimed: Claim, known: _Known, deadline: Deadline) -> Outcome:
         """Go on with a contract. An error of ours is logged and told as its trouble, so that it does not hold up the others."""
         try:
-            if trouble is not None:
-                raise _InVain(trouble, unsent=claimed.unsent)
+            if known.trouble is not None:
+                raise _InVain(known.trouble, unsent=claimed.unsent)
             if claimed.contract.status == "canceled":
-                return self._voided(claimed, envelope)
-            return self._asked(claimed, envelope, parties)
+                return self._voided(claimed, known.envelope, deadline)
+            return self._asked(claimed, known.envelope, deadline)
         except _InVain as vain:
+            if deadline.left() <= 0:
+                self.silent.append(str(vain))
             return self._in_vain(claimed, str(vain), unsent=vain.unsent)
         except Left:
             raise
@@ -173,15 +213,26 @@ class _Batch:
             structlog.get_logger(__name__).exception("contract not processed", contract_id=str(claimed.contract.id))
             return self._later(claimed, f"an error of ours, {type(error).__name__}: see the log")
 
-    def _asked(self, claimed: Claim, envelope: Envelope | None, parties: Parties) -> Outcome:
+    def _listened(self, claimed: Claim) -> None:
+        """Go on only while DocuSign is worth waiting for.
+
+        Raises:
+            _InVain: it said nothing for a whole deadline.
+        """
+        if self.silent:
+            raise _InVain(self.silent[0], unsent=claimed.unsent)
+
+    def _asked(self, claimed: Claim, envelope: Envelope | None, deadline: Deadline) -> Outcome:
         """Carry out what an envelope's state asks for; where there is none, make one."""
-        assert self.docusign is not None
         if envelope is None and claimed.contract.envelope_id is not None:
             raise _InVain("DocuSign does not know the contract's envelope", unsent=claimed.unsent)
         if envelope is None or envelope.status == "created":
-            return self._brought_out(claimed, envelope, parties)
+            return self._brought_out(claimed, envelope, deadline)
         at = self.clock()
         with self.engine.begin() as connection:
+            if envelope.status == "declined":
+                # Before the contract, as everywhere.
+                lock_case(connection, claimed.contract)
             if claimed.contract.envelope_id is None:
                 queue.keep_draft(connection, claimed, envelope.id)
             if envelope.status == "completed":
@@ -198,13 +249,21 @@ class _Batch:
             queue.out(connection, claimed, at)
             return "out"
 
-    def _brought_out(self, claimed: Claim, envelope: Envelope | None, parties: Parties) -> Outcome:
-        """Draft where there is no draft, write it down, send it."""
-        assert self.docusign is not None
-        deadline = self.docusign.deadline()
-        if parties.missing and claimed.unsent:
-            return self._by_hand(claimed, f"DocuSign cannot be used: {', '.join(parties.missing)} is not known (table contacts)")
-        envelope_id = self._drafted(claimed, parties, deadline) if envelope is None else envelope.id
+    def _brought_out(self, claimed: Claim, envelope: Envelope | None, deadline: Deadline) -> Outcome:
+        """Draft where there is no draft of what is to be signed, write it down, send it."""
+        self._listened(claimed)
+        draft = None
+        if claimed.unsent:
+            with self.engine.begin() as connection:
+                parties = parties_of(connection, [claimed.contract.id])[claimed.contract.id]
+            if parties.missing:
+                return self._by_hand(claimed, f"DocuSign cannot be used: {_not_known(parties)}")
+            claimed, draft = self._begun_draft(claimed, envelope, parties)
+        if draft is not None:
+            envelope_id = self._drafted(draft, deadline)
+        else:
+            assert envelope is not None
+            envelope_id = envelope.id
         with self.engine.begin() as connection:
             if claimed.contract.envelope_id is None:
                 queue.keep_draft(connection, claimed, envelope_id)
@@ -215,10 +274,21 @@ class _Batch:
             queue.out(connection, claimed, self.clock())
         return "sent"
 
-    def _drafted(self, claimed: Claim, parties: Parties, deadline: Deadline) -> str:
+    def _begun_draft(self, claimed: Claim, envelope: Envelope | None, parties: Parties) -> tuple[Claim, Draft | None]:
+        """Write down the draft that is to be made; None: the one that is there says what is known by now."""
+        told = made_of(claimed.contract, parties, self.settings)
+        with self.engine.begin() as connection:
+            if claimed.contract.draft_of not in (None, told):
+                claimed, envelope = queue.without_draft(connection, claimed), None
+            document = document_of(connection, claimed.contract, parties, self.settings, self.clock())
+            if envelope is not None:
+                return claimed, None
+            queue.note_drafting(connection, claimed, told)
+        return claimed, _draft(claimed, parties, document)
+
+    def _drafted(self, draft: Draft, deadline: Deadline) -> str:
         """A new draft's id; where the answer was lost, that of the draft which DocuSign made all the same."""
         assert self.docusign is not None
-        draft = self._draft(claimed, parties)
         try:
             return self.docusign.draft(draft, deadline)
         except (VendorRefused, SettingsError) as error:
@@ -234,19 +304,6 @@ class _Batch:
         if draft.transaction_id not in found:
             raise _InVain(lost, unsent=True)
         return found[draft.transaction_id].id
-
-    def _draft(self, claimed: Claim, parties: Parties) -> Draft:
-        contract = claimed.contract
-        with self.engine.begin() as connection:
-            document = document_of(connection, contract, parties, self.settings, self.clock())
-        subject, message = wording.to_signers(contract.reference)
-        signers = []
-        for party in PARTIES:
-            person, marks = parties.person(party), anchors(contract, party)
-            assert person.name is not None and person.email is not None  # noqa: PT018 (no test)
-            wanted = marks if party == "client" else {kind: word for kind, word in marks.items() if kind != "id"}
-            signers.append(Signer(party, person.name, person.email, wanted))
-        return Draft(claimed.transaction_id, contract.reference, subject, message, document.pdf, signers)
 
     def _send(self, claimed: Claim, envelope_id: str, deadline: Deadline) -> None:
         """Send a draft; returns only where it is certainly sent.
@@ -298,20 +355,25 @@ class _Batch:
         return "unclear" if unclear else "again"
 
     def _by_hand(self, claimed: Claim, trouble: str) -> Outcome:
-        self.done.note(trouble)
+        """Hand it over with a document of what is known; what is not known is told, for somebody has to fill it in."""
         with self.engine.begin() as connection:
             at = self.clock()
+            claimed = queue.without_draft(connection, claimed)
             parties = parties_of(connection, [claimed.contract.id])[claimed.contract.id]
             document_of(connection, claimed.contract, parties, self.settings, at)
-            queue.by_hand(connection, claimed, trouble, at)
+            unknown = _not_known(parties)
+            told = trouble if unknown is None or unknown in trouble else f"{trouble}; {unknown}"
+            queue.by_hand(connection, claimed, told, at)
+        self.done.note(told)
         return "manual"
 
-    def _voided(self, claimed: Claim, envelope: Envelope | None) -> Outcome:
+    def _voided(self, claimed: Claim, envelope: Envelope | None, deadline: Deadline) -> Outcome:
         """See to it that nobody can sign the envelope of a canceled contract."""
         assert self.docusign is not None
         if envelope is not None and envelope.status in SIGNABLE:
+            self._listened(claimed)
             try:
-                self.docusign.void(envelope.id, f"Contrato {claimed.contract.reference} cancelado")
+                self.docusign.void(envelope.id, f"Contrato {claimed.contract.reference} cancelado", deadline)
             except (VendorUnavailable, VendorRefused) as error:
                 raise _InVain(str(error), unsent=False) from None
         with self.engine.begin() as connection:
@@ -322,3 +384,33 @@ class _Batch:
             else:
                 queue.rest(connection, claimed)
         return "voided"
+
+
+def _told(ask: _Ask, names: list[str], deadline: Deadline) -> dict[str, Envelope | LitgoError]:
+    """Envelopes by name, or why DocuSign does not say; what it refuses to tell of many is asked by halves, down to the one it minds."""
+    try:
+        return dict(ask(names, deadline))
+    except VendorRefused as error:
+        if len(names) > 1 and error.status not in _WHOEVER_ASKS:
+            half = len(names) // 2
+            return _told(ask, names[:half], deadline) | _told(ask, names[half:], deadline)
+        return dict.fromkeys(names, error)
+    except (VendorUnavailable, SettingsError) as error:
+        return dict.fromkeys(names, error)
+
+
+def _not_known(parties: Parties) -> str | None:
+    """What of the parties is missing; None: nothing."""
+    return f"{', '.join(parties.missing)} is not known (table contacts)" if parties.missing else None
+
+
+def _draft(claimed: Claim, parties: Parties, document: Document) -> Draft:
+    contract = claimed.contract
+    subject, message = wording.to_signers(contract.reference)
+    signers = []
+    for party in PARTIES:
+        person, marks = parties.person(party), anchors(contract, party)
+        assert person.name is not None and person.email is not None  # noqa: PT018 (no test)
+        wanted = marks if party == "client" else {kind: word for kind, word in marks.items() if kind != "id"}
+        signers.append(Signer(party, person.name, person.email, wanted))
+    return Draft(claimed.transaction_id, contract.reference, subject, message, document.pdf, signers)

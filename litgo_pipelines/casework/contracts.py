@@ -79,11 +79,12 @@ class Contract:
         envelope_id: DocuSign's; from here on the envelope may be out for signature.
         fee_model: as `contract_fees.checked` returns it; contracts of other systems may have none.
         signed_client, signed_lawyer: when each signed.
-        envelope_number: names the next draft at DocuSign.
+        envelope_number: names the draft at DocuSign.
         due_at: when the signing queue looks at it next; None: it does not.
         claimed_until: until when a worker has it to itself.
         tries: of the signing queue in vain, since it last went on.
         trouble: why the last of them was in vain.
+        draft_of: `contract_documents.made_of`, before a draft of it is asked for; None: there is no draft.
     """
 
     id: UUID
@@ -106,6 +107,7 @@ class Contract:
     manual_since: datetime | None
     ended_at: datetime | None
     ended_because: str | None
+    draft_of: str | None
 
     @property
     def reference(self) -> str:
@@ -116,6 +118,11 @@ class Contract:
     def person(self, party: Party) -> UUID:
         """Whose party that is."""
         return self.client_id if party == "client" else self.lawyer_id
+
+    @property
+    def in_the_house(self) -> bool:
+        """Whether nobody else can have its document: it is made of what is known at the time."""
+        return self.status == "requested" and self.envelope_id is None and self.draft_of is None
 
     @property
     def possible(self) -> str:

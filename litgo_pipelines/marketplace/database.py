@@ -144,6 +144,8 @@ def driver_url(url: str) -> str:
 def open_engine(url: str, role: Role | None = APP_ROLE, **options: Any) -> Engine:
     """An engine whose connections act as `role` where that role exists (None: as the URL's own user).
 
+    Errors of its statements do not show parameters, which may be what clients wrote and belong in no log.
+
     Raises:
         DatabaseError: the URL cannot be read.
     """
@@ -154,6 +156,7 @@ def open_engine(url: str, role: Role | None = APP_ROLE, **options: Any) -> Engin
         parsed = make_url(application_url(url))
     except (ArgumentError, ValueError) as error:
         raise DatabaseError(f"DATABASE_URL cannot be read: {error}") from None
+    options = {"hide_parameters": True} | options
     engine = create_engine(parsed, connect_args={"connect_timeout": 5, "application_name": "litgo"}, pool_pre_ping=True, **options)
     if role is not None:
 

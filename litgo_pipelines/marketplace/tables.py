@@ -131,6 +131,8 @@ cases = Table(
     Column("summary", Text, nullable=False),
     _one_of("status", "open", "contracted", "closed", "canceled", "triage", default="open"),
     _moment("created_at", now=True),
+    _moment("withdrawn_at", nullable=True),
+    Column("withdrawn_because", Text),
     Index(None, "created_at", "area"),
     Index("ix_cases_open", "id", postgresql_where=text("status = 'open'")),
 )
@@ -235,7 +237,7 @@ contracts = Table(
     _moment("signed_client", nullable=True),
     _moment("signed_lawyer", nullable=True),
     _moment("created_at", now=True),
-    Column("envelope_number", SmallInteger, nullable=False, server_default="0", comment="envelopes begun so far; names the next draft"),
+    Column("envelope_number", SmallInteger, nullable=False, server_default="0", comment="envelopes given up so far; names the draft"),
     _moment("due_at", nullable=True),
     _moment("claimed_until", nullable=True),
     Column("tries", SmallInteger, nullable=False, server_default="0", comment="in vain, since it last went on"),
@@ -244,13 +246,15 @@ contracts = Table(
     _moment("manual_since", nullable=True),
     _moment("ended_at", nullable=True),
     Column("ended_because", Text),
+    Column("draft_of", Text, comment="contract_documents.made_of, before a draft of it is asked for; null: there is no draft"),
     CheckConstraint("signing_method IS DISTINCT FROM 'manual' OR envelope_id IS NULL", name="manual_has_no_envelope"),
-    Index("ix_contracts_due", "due_at", postgresql_where=text("status IN ('requested', 'pending-signature')")),
+    Index("ix_contracts_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index("uq_contracts_envelope_id", "envelope_id", unique=True, postgresql_where=text("envelope_id IS NOT NULL")),
     Index("uq_contracts_open_case", "case_id", unique=True, postgresql_where=text("status <> 'canceled'")),
     Index(None, "created_at", postgresql_include=["lawyer_id", "status"]),
     Index(None, "lawyer_id", "created_at"),
     Index("ix_contracts_active", "id", postgresql_where=text("status = 'active'")),
+    Index("ix_contracts_canceled", "case_id", postgresql_where=text("status = 'canceled'")),
 )
 
 contract_documents = Table(
@@ -258,10 +262,11 @@ contract_documents = Table(
     metadata,
     Column("contract_id", Uuid, ForeignKey(f"{SCHEMA}.contracts.id"), primary_key=True),
     Column("reference", Text, nullable=False, unique=True, comment="what people quote"),
+    Column("made_of", Text, nullable=False, comment="hash of what it tells and of its template"),
     Column("sha256", Text, nullable=False),
     Column("pdf", LargeBinary, nullable=False),
     _moment("created_at"),
-    comment="What is signed, as it was when it was first made.",
+    comment="What is signed; made anew only while nothing of it has left the house.",
 )
 
 contract_signatures = Table(

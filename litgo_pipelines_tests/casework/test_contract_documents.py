@@ -14,15 +14,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
-from litgo_pipelines.casework.contract_documents import Parties, Person, anchors, document_of, fee_clauses, parties_of, render
-from litgo_pipelines.casework.contracts import Contract, of_row
+from litgo_pipelines.casework.contract_documents import Document, Parties, Person, anchors, document_of, fee_clauses, parties_of, render
+from litgo_pipelines.casework.contracts import Contract, of_row, read
 from litgo_pipelines.settings import load_settings
 from litgo_pipelines_tests.casework.conftest import NOON, Town
 
 ID = UUID("7e0b3f6e-6d4c-4f43-9a67-0d1d5c3a2b11")
 CONTRACT: Contract = of_row(
     [ID, ID, ID, ID, "requested", None, None, {"type": "mixed", "value": 1500.0, "percent": 20.0}, None, None, NOON, 0, *[None] * 2, 0]
-    + [None] * 5
+    + [None] * 6
 )
 PARTIES = Parties(
     Person("Maria da Conceição", "maria@example.com"), Person("Ana Gonçalves", "ana@example.com"), "OAB/SP 123456", "trabalhista"
@@ -124,17 +124,39 @@ def test_fees_are_told_as_they_were_agreed(fees: dict[str, Any] | None, said: li
     assert ("êxito" in text) == (fees is not None and "percent" in fees)
 
 
-def test_a_document_is_made_once(town: Town) -> None:
-    """What was first made is what is signed, even if a name is corrected later."""
+@pytest.mark.parametrize("name", [None, "", " \u200b\n"])
+def test_a_name_that_says_nothing_leaves_a_line_to_fill_in(name: str | None) -> None:
+    """For whoever signs first; the party is told to be unknown, and not sent to DocuSign with an empty name."""
+    unknown = replace(PARTIES, client=Person(name, "maria@example.com"), lawyer=Person(name, "ana@example.com"))
+    assert unknown.missing == ["the client's name", "the lawyer's name"]
+    text = " ".join(pages(render(CONTRACT, unknown, SETTINGS)))
+    for said in ("CONTRATANTE: (nome completo, a preencher), cuja", "CONTRATADO(A): (nome completo, a preencher), OAB"):
+        assert said in text, said
+    assert text.count("Nome:") == 2
+
+
+OUT = {
+    "drafted": "draft_of = 'something else'",
+    "by hand": "status = 'pending-signature', signing_method = 'manual'",
+    "at DocuSign": "status = 'pending-signature', signing_method = 'docusign', envelope_id = 'e'",
+    "canceled": "status = 'canceled'",
+}
+
+
+@pytest.mark.parametrize("how", OUT)
+def test_a_document_says_what_is_known_until_it_leaves_the_house(town: Town, how: str) -> None:
+    """A name that is learnt in time is in it; what somebody else may have stays as it is. Its reference never changes."""
     lawyer = town.lawyer(name="Ana Gonçalves", oab_number="OAB/SP 123456")
     contract = town.contract(lawyer, status="requested")
-    with town.engine.begin() as connection:
-        from litgo_pipelines.casework.contracts import read
 
-        made = read(connection, contract)
-        parties = parties_of(connection, [contract])[contract]
-        assert parties.missing == ["the client's name", "the client's e-mail address", "the lawyer's e-mail address"]
-        first = document_of(connection, made, parties, SETTINGS, NOON)
-        again = document_of(connection, made, replace(parties, client=Person("Corrected", None)), SETTINGS, NOON)
-    assert again == first
-    assert (first.reference, first.sha256) == (made.reference, hashlib.sha256(first.pdf).hexdigest())
+    def made(client: str | None) -> Document:
+        with town.engine.begin() as connection:
+            parties = parties_of(connection, [contract])[contract]
+            return document_of(connection, read(connection, contract), replace(parties, client=Person(client, None)), SETTINGS, NOON)
+
+    unnamed, named = made(None), made("Maria")
+    assert "Maria" in pages(named.pdf)[0]
+    assert (made("Maria"), named.reference) == (named, unnamed.reference)
+    assert named.sha256 == hashlib.sha256(named.pdf).hexdigest() != unnamed.sha256
+    town.execute(f"UPDATE litgo.contracts SET {OUT[how]} WHERE id = :id", id=contract)
+    assert made("Maria da Conceição") == named

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain, repeat
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
+from pypdf import PdfReader
 from sqlalchemy import text
 
 from litgo_pipelines.casework import contract_queue, contracts
+from litgo_pipelines.casework.contract_documents import made_of, parties_of
 from litgo_pipelines.casework.contract_signing import IN_FLIGHT, process
 from litgo_pipelines.casework.contracts import Contract
 from litgo_pipelines.integrations.docusign import DocuSign
@@ -24,6 +29,8 @@ from litgo_pipelines_tests.casework.conftest import NOON
 from litgo_pipelines_tests.casework.signing import FEES, Desk, rsa_key, signing_desk  # noqa: F401 (fixtures)
 
 MINUTE = timedelta(minutes=1)
+DEADLINE = 0.8
+BY_HAND, AT_DOCUSIGN, MAY_BE_OUT = ("pending-signature", "manual"), ("pending-signature", "docusign"), ("requested", "docusign")
 LOST = [Reset(), Reply(500), Cut()]
 LOST_NAMES = ["reset", "500", "cut"]
 
@@ -412,9 +419,21 @@ WITH n AS (SELECT generate_series(1, :count) AS i),
               SELECT gen_random_uuid(), id, 'civil', 48, 'cobrança', 'contracted' FROM people RETURNING id, client_id),
      asked AS (INSERT INTO litgo.contracts (id, case_id, lawyer_id, client_id, created_at, due_at)
                SELECT gen_random_uuid(), id, :lawyer, client_id, :at, :at FROM made RETURNING id)
-INSERT INTO litgo.contract_documents (contract_id, reference, sha256, pdf, created_at)
-SELECT id, id::text, '', '%PDF-'::bytea, :at FROM asked
+SELECT count(*) FROM asked
 """
+_DOCUMENTS = """
+INSERT INTO litgo.contract_documents (contract_id, reference, made_of, sha256, pdf, created_at)
+VALUES (:id, :reference, :of, '', '%PDF-', :at)
+"""
+
+
+def _with_documents(desk: Desk) -> None:
+    """Documents that say what is known, as far as anybody looks: making a thousand of them takes a while."""
+    with desk.town.engine.begin() as connection:
+        found = contracts.listed(connection, most=MANY)
+        parties = parties_of(connection, [one.id for one in found])
+        of = {one.id: made_of(one, parties[one.id], desk.settings) for one in found}
+        connection.execute(text(_DOCUMENTS), [{"id": one.id, "reference": one.reference, "of": of[one.id], "at": NOON} for one in found])
 
 
 def test_a_thousand_contracts_are_each_signable_once_while_docusign_fails_at_random(desk: Desk) -> None:
@@ -422,6 +441,7 @@ def test_a_thousand_contracts_are_each_signable_once_while_docusign_fails_at_ran
     lawyer = desk.town.lawyer(name="Ana Gonçalves")
     desk.town.execute("INSERT INTO litgo.contacts (person_id, kind, email) VALUES (:id, 'lawyer', 'ana@example.com')", id=lawyer)
     desk.town.execute(_MANY, count=MANY, lawyer=lawyer, at=NOON)
+    _with_documents(desk)
     desk.stand_in.failing = 0.3
     outcomes: Counter[str] = Counter()
 
@@ -462,7 +482,7 @@ def test_the_queue_is_claimed_by_one_worker_at_a_time(desk: Desk) -> None:
         assert contract_queue.due(connection, NOON) == (0, None)
     with desk.town.engine.begin() as connection:
         (second,) = contract_queue.claim(connection, at=NOON + contract_queue.CLAIM, most=5)
-    assert (first.taken_up, second.taken_up) == (False, True)
+    assert (first.contract.id, second.contract.id) == (contract, contract)
     with pytest.raises(contract_queue.Left), desk.town.engine.begin() as connection:
         contract_queue.out(connection, first, NOON)
     assert desk.state(contract) == ("requested", None)
@@ -512,6 +532,210 @@ def _together(*callers: Callable[[], None]) -> None:
         one.start()
     for one in threads:
         one.join()
+
+
+def renamed(desk: Desk, contract: UUID, name: str | None) -> None:
+    """The client's name as it is known by now, with an address."""
+    who = desk.contract(contract).client_id
+    desk.town.execute("UPDATE litgo.contacts SET name = :name, email = 'maria@example.com' WHERE person_id = :id", name=name, id=who)
+
+
+def sent_text(envelope: Any) -> str:
+    """What an envelope's signers read."""
+    (document,) = envelope.definition["documents"]
+    pages = PdfReader(io.BytesIO(base64.b64decode(document["documentBase64"]))).pages
+    return " ".join(" ".join(one.extract_text().split()) for one in pages)
+
+
+@pytest.mark.parametrize("name", [None, "  "])
+def test_a_name_that_is_learnt_is_in_what_goes_to_docusign(desk: Desk, name: str | None) -> None:
+    """By hand first, for a name was missing; taken back, the envelope holds a document that names the client."""
+    contract = desk.requested()
+    renamed(desk, contract, name)
+    assert desk.process().outcomes == {"manual": 1}
+    assert desk.contract(contract).trouble == "DocuSign cannot be used: the client's name is not known (table contacts)"
+    renamed(desk, contract, "Maria Conceição")
+    with desk.town.engine.begin() as connection:
+        contracts.retake(connection, contract, at=desk.now)
+    assert desk.process().outcomes == {"sent": 1}
+    assert "CONTRATANTE: Maria Conceição, cuja" in sent_text(desk.envelope)
+    ((reference, pdf),) = desk.town.rows("SELECT reference, pdf FROM litgo.contract_documents")
+    assert reference == desk.contract(contract).reference
+    assert base64.b64encode(pdf).decode() == desk.envelope.definition["documents"][0]["documentBase64"]
+
+
+def test_whatever_leads_to_signing_by_hand_what_is_not_known_is_told(desk: Desk) -> None:
+    """Somebody has to fill it in."""
+    contract = desk.requested()
+    renamed(desk, contract, None)
+    process(desk.town.engine, None, desk.settings, lambda: NOON)
+    assert desk.contract(contract).trouble == "DocuSign is not configured; the client's name is not known (table contacts)"
+
+
+@pytest.mark.parametrize("operation", ["create", "send"])
+def test_a_draft_of_what_no_longer_holds_is_left_unsent(desk: Desk, operation: Any) -> None:
+    """Whether its id is known or its answer was lost: what is sent is another one, which says what is known by now."""
+    contract = desk.requested()
+    desk.stand_in.refuse |= {"find": Reply(503)}
+    if operation == "create":
+        desk.stand_in.lose["create"] = [Reset()]
+    else:
+        desk.stand_in.refuse["send"] = Reply(429)
+    assert desk.process(contract_manual_after=60.0).outcomes == {"again": 1}
+    desk.stand_in.refuse.clear()
+    renamed(desk, contract, "Maria da Conceição")
+    desk.now += MINUTE
+    assert desk.process().outcomes == {"sent": 1}
+    old, new = desk.stand_in.envelopes.values()
+    assert (old.status, old.sendings, new.sendings, desk.contract(contract).envelope_id) == ("created", 0, 1, new.id)
+    assert "CONTRATANTE: Maria da Conceição, cuja" in sent_text(new)
+
+
+def test_a_worker_that_ran_out_of_time_forgets_no_draft(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One dies after the draft, the next gives back what it had no time to look at, and sends the one there is when it claims it again."""
+    contract = desk.requested()
+
+    def die(*_args: Any, **_more: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(contract_queue, "release", lambda *_args: None)
+        patch.setattr(contract_queue, "keep_draft", die)
+        with pytest.raises(Killed):
+            desk.process()
+    desk.now += contract_queue.CLAIM
+    moments = chain([desk.now], repeat(desk.now + contract_queue.CLAIM))
+    assert process(desk.town.engine, desk.docusign(), desk.settings, lambda: next(moments)).outcomes == {"sent": 1}
+    assert (desk.envelope.sendings, desk.contract(contract).envelope_id) == (1, desk.envelope.id)
+
+
+def test_declined_and_canceled_at_once_take_their_locks_in_one_order(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the case is somebody else's, a worker that waits for it holds no contract that the other may want next."""
+    contract = desk.requested()
+    with monkeypatch.context() as patch:
+        patch.setattr(contract_queue, "keep_draft", lambda *_args: (_ for _ in ()).throw(ZeroDivisionError))
+        desk.process()
+    desk.stand_in.decline(desk.envelope.id, "client", "too expensive")
+    desk.now += MINUTE
+    worker = threading.Thread(target=desk.process)
+    with desk.town.engine.begin() as connection:
+        connection.execute(text("SELECT FROM litgo.cases FOR NO KEY UPDATE"))
+        worker.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not connection.execute(text(waiting)).scalar_one():
+            assert worker.is_alive()
+        assert connection.execute(text("SELECT FROM litgo.contracts FOR NO KEY UPDATE SKIP LOCKED")).rowcount == 1
+    worker.join()
+    assert desk.contract(contract).status == "canceled"
+
+
+def mixed(desk: Desk, fresh: int) -> dict[str, list[UUID]]:
+    """Contracts of every kind that fall due together: out, canceled while out, perhaps drafted, and fresh ones."""
+    found = {"out": [desk.requested() for _ in range(3)], "canceled": [desk.requested()]}
+    desk.process()
+    found["drafted"] = [desk.requested() for _ in range(2)]
+    desk.stand_in.lose["create"], desk.stand_in.refuse["find"] = [Reset(), Reset()], Reply(503)
+    assert desk.process(contract_manual_after=60.0).outcomes["again"] == 2
+    desk.stand_in.refuse.clear()
+    desk.cancel(found["canceled"][0])
+    desk.town.execute(
+        "UPDATE litgo.contracts SET due_at = :at WHERE id = ANY(:ids)", at=desk.now, ids=[one for ids in found.values() for one in ids]
+    )
+    found["fresh"] = [desk.requested() for _ in range(fresh)]
+    return found
+
+
+HANGING: dict[str, Callable[[Received], bool]] = {
+    "all": lambda received: received.path.startswith("/restapi"),
+    "look-ups": lambda received: received.method == "GET",
+    "drafts": lambda received: received.method == "POST" and received.path.startswith("/restapi"),
+    "sendings": lambda received: received.method == "PUT",
+}
+
+
+THERE = {"look-ups": {AT_DOCUSIGN}, "sendings": {MAY_BE_OUT}}
+
+
+@pytest.mark.parametrize("what", HANGING)
+def test_what_was_requested_can_be_signed_within_the_deadline_whatever_else_is_due(desk: Desk, what: str) -> None:
+    """Look-ups, drafts and sendings that hang cost one deadline together, though no breaker opens."""
+
+    def answer(received: Received) -> Behaviour:
+        return Hang() if HANGING[what](received) else desk.stand_in.answer(received)
+
+    def taken() -> float:
+        desk.server.answer = desk.stand_in.answer
+        due = mixed(desk, fresh=IN_FLIGHT + 2)
+        desk.server.answer = answer
+        began = monotonic()
+        desk.process(docusign_deadline=DEADLINE)
+        seconds = monotonic() - began
+        assert {desk.state(one) for one in due["fresh"]} <= {BY_HAND} | THERE.get(what, set())
+        return seconds
+
+    # A busy machine takes its time now and then, not again and again.
+    assert any(taken() < DEADLINE + 0.5 for _ in range(3))
+
+
+def test_fresh_contracts_do_not_wait_for_what_is_looked_up(desk: Desk) -> None:
+    """DocuSign tells of old envelopes only when the fresh contract is out: it would wait for ever the other way round."""
+    due = mixed(desk, fresh=1)
+    sent = threading.Event()
+    in_time = []
+
+    def answer(received: Received) -> Behaviour:
+        if received.method == "GET":
+            in_time.append(sent.wait(10))
+        found = desk.stand_in.answer(received)
+        if received.method == "PUT":
+            sent.set()
+        return found
+
+    desk.server.answer = answer
+    outcomes = desk.process(docusign_timeout=20, docusign_deadline=20).outcomes
+    assert in_time == [True, True]
+    assert outcomes == {"sent": 3, "out": 3, "voided": 1}
+    assert desk.state(due["fresh"][0]) == AT_DOCUSIGN
+
+
+def test_one_envelope_that_docusign_minds_holds_up_no_other(desk: Desk) -> None:
+    """A refusal of many is asked by halves: the one it is about has its trouble, the others go on."""
+    made = [desk.requested() for _ in range(9)]
+    desk.process()
+    desk.now += 15 * MINUTE
+    bad = desk.contract(made[5])
+
+    def answer(received: Received) -> Behaviour:
+        minds = received.method == "GET" and str(bad.envelope_id) in received.path
+        return Reply(400) if minds else desk.stand_in.answer(received)
+
+    desk.server.answer = answer
+    assert desk.process().outcomes == {"out": 8, "again": 1}
+    assert "refused read_envelopes with 400" in (desk.contract(bad.id).trouble or "")
+    assert [desk.contract(one).trouble for one in made if one != bad.id] == [None] * 8
+
+
+def test_a_refusal_that_is_about_the_account_is_asked_once(desk: Desk) -> None:
+    """No half of the envelopes would fare better."""
+    for _ in range(3):
+        desk.requested()
+    desk.process()
+    desk.now += 15 * MINUTE
+    desk.stand_in.refuse["read"] = Reply(403)
+    before = len(desk.server.requests)
+    assert desk.process().outcomes == {"again": 3}
+    assert [one.method for one in desk.server.requests[before:]] == ["POST", "GET"]
+
+
+@pytest.mark.parametrize("statement", ["_CLAIM", "_COUNT_DUE"])
+def test_what_is_due_is_found_by_its_index(desk: Desk, statement: str) -> None:
+    """By that one alone, however many contracts have been signed by then."""
+    with desk.town.engine.begin() as connection:
+        for other in ("seqscan", "bitmapscan"):
+            connection.execute(text(f"SET LOCAL enable_{other} = off"))
+        query = text(f"EXPLAIN {getattr(contract_queue, statement)}")
+        plan = connection.execute(query, {"at": NOON, "until": NOON, "most": 5}).scalars().all()
+    assert any("ix_contracts_due" in line for line in plan), plan
 
 
 @pytest.mark.parametrize(("silent", "most"), [("/oauth/token", 1), ("/restapi", IN_FLIGHT + 1)])

@@ -96,6 +96,16 @@ def test_a_database_that_cannot_be_reached_is_one_line(url: str, reason: str) ->
     assert reason in _told(lambda: database.upgrade(url))
 
 
+def test_errors_do_not_show_what_was_asked(database_url: str) -> None:
+    """They end in logs and in Dagster's event log; whoever looks for a mistake at home may ask for it."""
+    for options, shown in (({}, False), ({"hide_parameters": False}, True)):
+        engine = open_engine(database_url, **options)
+        with pytest.raises(ProgrammingError) as told, engine.connect() as connection:
+            connection.execute(text("SELECT * FROM litgo.nowhere WHERE name = :name"), {"name": "Maria"})
+        engine.dispose()
+        assert ("Maria" in str(told.value)) == shown
+
+
 def test_a_password_is_not_told(database_url: str) -> None:
     """Errors about the database do not carry its password."""
     for url in ("postgresql://somebody:sesame@127.0.0.1:1/litgo", "postgresql://somebody:sesame@localhost:port/litgo"):

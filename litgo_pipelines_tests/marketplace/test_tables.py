@@ -76,6 +76,38 @@ def test_everything_of_ours_lives_in_our_schema(database_url: str) -> None:
     assert names == {table.name for table in tables.metadata.tables.values()} | {"alembic_version"}
 
 
+def test_contracts_requested_before_there_was_a_queue_are_due(empty_database_url: str) -> None:
+    """An upgrade puts them in; those that were signed or ended stay as they are."""
+    from alembic import command
+
+    from litgo_pipelines.marketplace import database
+
+    config = database._alembic_config()
+    engine = open_engine(empty_database_url, role=None)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA litgo"))
+        database._install_vector(connection)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        connection.execute(text(_OLD_CONTRACTS))
+    database.upgrade(empty_database_url)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT status, due_at IS NOT NULL FROM litgo.contracts ORDER BY 1")).all()
+    engine.dispose()
+    assert [tuple(row) for row in found] == [("active", False), ("canceled", False), ("pending-signature", False), ("requested", True)]
+
+
+_OLD_CONTRACTS = """
+WITH people AS (INSERT INTO litgo.clients (id) VALUES (gen_random_uuid()) RETURNING id),
+     lawyer AS (INSERT INTO litgo.lawyers (id, name, primary_area) VALUES (gen_random_uuid(), 'L', 'civil') RETURNING id),
+     made AS (INSERT INTO litgo.cases (id, client_id, area, urgency_h, summary)
+              SELECT gen_random_uuid(), people.id, 'civil', 24, status FROM people, unnest(ARRAY['requested', 'pending-signature', 'active',
+              'canceled']) status RETURNING id, client_id, summary)
+INSERT INTO litgo.contracts (id, case_id, lawyer_id, client_id, status)
+SELECT gen_random_uuid(), made.id, lawyer.id, client_id, summary FROM made, lawyer
+"""
+
+
 def test_the_features_have_one_order() -> None:
     """Columns are named after the features, in their order."""
     assert tables.FEATURES == ("a", "s", "t", "g", "q", "u", "r", "c")

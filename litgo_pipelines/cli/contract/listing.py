@@ -96,7 +96,7 @@ def document(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if there is one.")] = False,
     json: Json = False,
 ) -> None:
-    """Write a contract's document, as it was when it was first made, to a file.
+    """Write a contract's document to a file: as it went out to be signed, or as it would by now.
 
     Example: `litgo contract document 7e0b3f6e-6d4c-4f43-9a67-0d1d5c3a2b11 --output contrato.pdf`
     """

@@ -93,6 +93,7 @@ def upgrade() -> None:
         "contract_documents",
         sa.Column("contract_id", sa.Uuid(), nullable=False),
         sa.Column("reference", sa.Text(), nullable=False, comment="what people quote"),
+        sa.Column("made_of", sa.Text(), nullable=False, comment="hash of what it tells and of its template"),
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("pdf", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -100,7 +101,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("contract_id", name=op.f("pk_contract_documents")),
         sa.UniqueConstraint("reference", name=op.f("uq_contract_documents_reference")),
         schema="litgo",
-        comment="What is signed, as it was when it was first made.",
+        comment="What is signed; made anew only while nothing of it has left the house.",
     )
     op.create_table(
         "contract_signatures",
@@ -155,7 +156,7 @@ def upgrade() -> None:
     op.add_column(
         "contracts",
         sa.Column(
-            "envelope_number", sa.SmallInteger(), server_default="0", nullable=False, comment="envelopes begun so far; names the next draft"
+            "envelope_number", sa.SmallInteger(), server_default="0", nullable=False, comment="envelopes given up so far; names the draft"
         ),
         schema="litgo",
     )
@@ -171,13 +172,25 @@ def upgrade() -> None:
     op.add_column("contracts", sa.Column("manual_since", sa.DateTime(timezone=True), nullable=True), schema="litgo")
     op.add_column("contracts", sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True), schema="litgo")
     op.add_column("contracts", sa.Column("ended_because", sa.Text(), nullable=True), schema="litgo")
+    op.add_column(
+        "contracts",
+        sa.Column(
+            "draft_of",
+            sa.Text(),
+            nullable=True,
+            comment="contract_documents.made_of, before a draft of it is asked for; null: there is no draft",
+        ),
+        schema="litgo",
+    )
+    # Nobody would ever take up a contract that was requested before there was a queue.
+    op.execute("UPDATE litgo.contracts SET due_at = now() WHERE status = 'requested'")
     op.create_index(
         "ix_contracts_due",
         "contracts",
         ["due_at"],
         unique=False,
         schema="litgo",
-        postgresql_where=sa.text("status IN ('requested', 'pending-signature')"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
     )
     op.create_index(
         "uq_contracts_envelope_id",
