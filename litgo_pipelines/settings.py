@@ -86,6 +86,12 @@ class Settings(BaseSettings):
         description="Share of requests whose order inside a value band is drawn at random, with logged propensity.",
     )
     litgo_offer_hours: float = Field(24.0, gt=0, description="Hours a lawyer has to answer an offer.")
+    litgo_interest_days: float = Field(
+        14.0,
+        ge=1,
+        le=365,
+        description="Days after which a lawyer's interest lapses if no contract was requested; the lawyer is free again.",
+    )
     litgo_recorded_candidates: int = Field(20, ge=1, description="Candidates recorded per request, those shown included.")
 
     litgo_fairness_max_gini: float = Field(0.30, gt=0, le=1, description="Gini of utilisation from which the daily check warns.")
@@ -253,6 +259,19 @@ class Settings(BaseSettings):
             raise ValueError("must start with https:// (or http://)")
         return value.rstrip("/")
 
+    @field_validator("sendgrid_from", mode="after")
+    @classmethod
+    def _mailbox(cls, value: str) -> str:
+        _require_mailbox(value)
+        return value
+
+    @field_validator("litgo_ops_emails", mode="after")
+    @classmethod
+    def _mailboxes(cls, value: list[str]) -> list[str]:
+        for one in value:
+            _require_mailbox(one)
+        return value
+
     @field_validator("litgo_ramp", mode="after")
     @classmethod
     def _ascending(cls, value: list[float]) -> list[float]:
@@ -285,6 +304,17 @@ class Settings(BaseSettings):
     def datasets_folder(self) -> Path:
         """Folder of the training sets, one parquet file a fingerprint."""
         return self.litgo_home / "datasets"
+
+
+def _require_mailbox(given: str) -> None:
+    """Catches what is certainly no e-mail address.
+
+    Raises:
+        ValueError: it has other than one @, nothing on one side of it, or a space.
+    """
+    name, at, house = given.partition("@")
+    if not (name and at and house) or "@" in house or any(one.isspace() for one in given):
+        raise ValueError(f"{given!r} is no e-mail address: write it as name@example.com")
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -1,7 +1,8 @@
 """A case whose offers have all come to nothing is offered to the next lawyers, as if its client had asked again.
 
 Who is chosen is decided and written as for any request: by `matching` and `recording`, with the model of the client's side and the price
-of load in force. What becomes of an offer is `offers`'.
+of load in force. A case that is too old for that, or was offered on too often, is told to the operators. What becomes of an offer is
+`offers`'.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID, uuid4
 
 from litgo_pipelines.casework.market import Market, read_market
 from litgo_pipelines.casework.matching import Case, decide, note_offers
-from litgo_pipelines.casework.offer_wording import nobody_left
+from litgo_pipelines.casework.offer_wording import dropped, many_dropped, nobody_left
 from litgo_pipelines.casework.prices import offer_rule
 from litgo_pipelines.casework.recording import Recording, TooBusy, fail_request, open_request, record
 from litgo_pipelines.casework.sides import Arms
@@ -36,20 +37,32 @@ if TYPE_CHECKING:
 MOST_AT_ONCE: Final = 2000
 """Cases that one run looks at, so that no run keeps offers from running out for long."""
 
+TOLD_ONE_BY_ONE: Final = 20
+"""Cases that dropped out and are told in a message each; more at once are told in one, at most once an hour."""
+
+_LATELY: Final = timedelta(days=1)
+"""What dropped out earlier is history."""
+
 _TOLD = "EXISTS (SELECT FROM litgo.notifications n WHERE n.key = 'nobody-left:' || k.id)"
 # A client's own second request is a round as well: it went to further lawyers. Offers of which the request is not known are one.
 _ROUNDS = """
 (SELECT count(DISTINCT COALESCE(m.request_id, k.id)) FROM litgo.offers o LEFT JOIN litgo.case_matches m ON m.id = o.match_id
  WHERE o.case_id = k.id)
 """
-_WAITS = f"""
-k.status = 'open' AND k.created_at > CAST(:as_of AS timestamptz) - CAST(:lasting AS interval)
+# A case begins anew when its contract is canceled.
+_YOUNG = """
+(k.created_at > CAST(:as_of AS timestamptz) - CAST(:lasting AS interval)
+ OR EXISTS (SELECT FROM litgo.contracts c
+            WHERE c.case_id = k.id AND c.status = 'canceled' AND c.ended_at > CAST(:as_of AS timestamptz) - CAST(:lasting AS interval)))
+"""
+_UNANSWERED = """
+k.status = 'open'
 AND EXISTS (SELECT FROM litgo.offers o WHERE o.case_id = k.id)
 AND NOT EXISTS (SELECT FROM litgo.offers o
                 WHERE o.case_id = k.id AND (o.status = 'interested' OR (o.status = 'pending' AND o.expires_at > :as_of)))
 AND NOT EXISTS (SELECT FROM litgo.contracts c WHERE c.case_id = k.id AND c.status <> 'canceled')
-AND {_ROUNDS} <= :rounds
 """
+_WAITS = f"{_UNANSWERED} AND {_YOUNG} AND {_ROUNDS} <= :rounds"
 _CASES = f"""
 SELECT k.id, k.client_id, k.area, k.subarea, k.urgency_h, k.radius_km, k.summary, k.lat, k.lng, {_TOLD} AS told
 FROM litgo.cases k WHERE {_WAITS} ORDER BY told, k.created_at, k.id LIMIT :most
@@ -61,6 +74,27 @@ FROM (SELECT k.id, {_TOLD} AS told FROM litgo.cases k WHERE {_WAITS}) waiting
 _LOCK = "SELECT id FROM litgo.cases WHERE id = :id FOR NO KEY UPDATE SKIP LOCKED"
 _STILL = f"""
 SELECT ARRAY(SELECT o.lawyer_id FROM litgo.offers o WHERE o.case_id = k.id) FROM litgo.cases k WHERE k.id = :id AND {_WAITS}
+"""
+
+# When an offer came to nothing; of one that a contract closed it is not known, and that contract's end counts.
+_OFFER_ENDED = """
+CASE o.status WHEN 'declined' THEN o.responded_at WHEN 'closed' THEN o.responded_at + CAST(:interest AS interval) ELSE o.expires_at END
+"""
+_ENDED_LATELY = f"""
+(EXISTS (SELECT FROM litgo.offers o WHERE o.case_id = k.id AND {_OFFER_ENDED} > :lately AND {_OFFER_ENDED} <= :as_of)
+ OR EXISTS (SELECT FROM litgo.contracts c
+            WHERE c.case_id = k.id AND c.status = 'canceled' AND c.ended_at > :lately AND c.ended_at <= :as_of))
+"""
+_TOLD_AS_DROPPED = """
+(EXISTS (SELECT FROM litgo.notifications n WHERE n.key = 'dropped:' || k.id)
+ OR EXISTS (SELECT FROM litgo.notifications n
+            WHERE n.key = ANY(:summaries) AND jsonb_exists(n.details -> 'case_ids', CAST(k.id AS text))))
+"""
+_DROPPED = f"""
+SELECT k.id, k.area, (SELECT count(*) FROM litgo.offers o WHERE o.case_id = k.id), {_ROUNDS} > :rounds
+FROM litgo.cases k
+WHERE {_UNANSWERED} AND (NOT {_YOUNG} OR {_ROUNDS} > :rounds) AND {_ENDED_LATELY} AND NOT {_TOLD_AS_DROPPED}
+ORDER BY k.created_at, k.id LIMIT :most
 """
 
 Outcome = Literal["offered", "nobody left", "waits no more", "too busy"]
@@ -75,19 +109,26 @@ class Terms:
     """Which cases are offered on.
 
     Attributes:
-        lasting: since a case came; an older one is not.
+        lasting: since a case came, or came back from a contract that was canceled; an older one is not.
         lawyers: whom a case is offered to at a time.
         rounds: how often at most.
+        interest: after which a lawyer's interest lapses.
     """
 
     lasting: timedelta
     lawyers: int
     rounds: int
+    interest: timedelta
 
     @classmethod
     def of(cls, settings: Settings) -> Terms:
         """The settings' terms."""
-        return cls(timedelta(days=settings.litgo_next_offer_days), settings.litgo_next_offer_lawyers, settings.litgo_next_offer_rounds)
+        return cls(
+            timedelta(days=settings.litgo_next_offer_days),
+            settings.litgo_next_offer_lawyers,
+            settings.litgo_next_offer_rounds,
+            timedelta(days=settings.litgo_interest_days),
+        )
 
 
 @dataclass(frozen=True)
@@ -103,6 +144,21 @@ class Waiting:
     cases: int
     in_vain: int
     digest: str
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """An open case that came to nothing lately, is offered to nobody any more, and has not been told of.
+
+    Attributes:
+        offers: that it had.
+        rounds: whether it was offered on as often as it may be; else its time is over.
+    """
+
+    id: UUID
+    area: str
+    offers: int
+    rounds: bool
 
 
 @dataclass(frozen=True)
@@ -150,6 +206,41 @@ def waiting(connection: Connection, as_of: datetime, terms: Terms) -> Waiting:
     from sqlalchemy import text
 
     return Waiting(*connection.execute(text(_DUE), _given(as_of, terms)).one())
+
+
+def dropped_out(connection: Connection, as_of: datetime, terms: Terms) -> list[Dropped]:
+    """The cases that dropped out and are still to be told of, the oldest first; none where no case is ever offered on."""
+    from sqlalchemy import text
+
+    if not terms.lasting:
+        return []
+    lately = as_of - _LATELY
+    hours = range(int(_LATELY / timedelta(hours=1)) + 1)
+    given = {"interest": terms.interest, "lately": lately, "summaries": [_summary_key(lately + timedelta(hours=one)) for one in hours]}
+    rows = connection.execute(text(_DROPPED), _given(as_of, terms) | given | {"most": MOST_AT_ONCE})
+    return [Dropped(*row) for row in rows]
+
+
+def tell_dropped(connection: Connection, as_of: datetime, terms: Terms) -> int:
+    """Tell the operators of each case that dropped out, once; of how many."""
+    found = dropped_out(connection, as_of, terms)
+    if len(found) > TOLD_ONE_BY_ONE:
+        return _tell_many(connection, [one.id for one in found], as_of)
+    for one in found:
+        said = dropped(one.id, one.area, one.offers, rounds=one.rounds)
+        tell(connection, key=f"dropped:{one.id}", subject=said.subject, body=said.body, at=as_of, details={"case_id": str(one.id)})
+    return len(found)
+
+
+def _tell_many(connection: Connection, cases: Sequence[UUID], at: datetime) -> int:
+    """In one message an hour: what comes too soon after it is told with the next."""
+    said = many_dropped(cases)
+    details = {"case_ids": [str(one) for one in cases]}
+    return len(cases) * tell(connection, key=_summary_key(at), subject=said.subject, body=said.body, at=at, details=details)
+
+
+def _summary_key(at: datetime) -> str:
+    return f"dropped:{at.astimezone(UTC):%Y-%m-%dT%H}"
 
 
 def offer_next(engine: Engine, registry: Registry, settings: Settings, *, clock: Callable[[], datetime]) -> Rounds:

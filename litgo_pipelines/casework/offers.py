@@ -2,19 +2,21 @@
 
 ```
 pending ── interested ──▶ interested ── declined ──▶ declined
+   │  │                       └──── nobody takes it up ──▶ closed
    │  └──── declined ──▶ declined
    └──── its time runs out ──▶ expired
 ```
 
 A lawyer may take interest back until a contract is requested for the case; a refusal stays one, for the case may have gone to the next
-lawyer by then. An offer is `closed` by whatever ends the search. To whom a case is offered is `matching`'s, and what comes after the
-last live offer `next_offers`'.
+lawyer by then. Interest that no contract follows lapses, so that it does not keep a lawyer's capacity for ever. An offer is `closed` by
+whatever else ends the search, too. To whom a case is offered is `matching`'s, and what comes after the last live offer `next_offers`'.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID
 
@@ -28,7 +30,7 @@ Answer = Literal["interested", "declined"]
 DeclineReason = Literal["capacity", "conflict", "not_interested", "fee", "other"]
 
 EXPIRED_AT_ONCE: Final = 1000
-"""Offers that one transaction lets run out at most."""
+"""Offers that one transaction lets run out, or lapse, at most."""
 
 _COLUMNS = "id, case_id, lawyer_id, status, decline_reason, sent_at, expires_at, responded_at"
 _ONE = f"SELECT {_COLUMNS} FROM litgo.offers WHERE id = :id"
@@ -49,10 +51,22 @@ UPDATE litgo.offers o SET status = 'expired' FROM due WHERE o.id = due.id
 
 _OVERDUE = "SELECT count(*), min(expires_at) FROM litgo.offers WHERE status = 'pending' AND expires_at <= :as_of"
 
+_LAPSING = """
+FROM litgo.offers o JOIN litgo.cases k ON k.id = o.case_id
+WHERE o.status = 'interested' AND o.responded_at <= CAST(:as_of AS timestamptz) - CAST(:lasting AS interval) AND k.status = 'open'
+  AND NOT EXISTS (SELECT FROM litgo.contracts c WHERE c.case_id = k.id AND c.status <> 'canceled')
+"""
+# The case is locked as well: a contract that is being requested changes it, but not the offer it is made of.
+_LAPSE = f"""
+WITH due AS MATERIALIZED (SELECT o.id {_LAPSING} ORDER BY o.responded_at LIMIT :most FOR NO KEY UPDATE OF k, o SKIP LOCKED)
+UPDATE litgo.offers o SET status = 'closed' FROM due WHERE o.id = due.id
+"""
+_LAPSED = f"SELECT count(*), min(o.responded_at) + CAST(:lasting AS interval) {_LAPSING}"
+
 
 @dataclass(frozen=True)
 class Overdue:
-    """Pending offers past their time, and when the first of them ran out; None where there is none."""
+    """Offers past their time, pending or with interest, and when the first of them ended; None where there is none."""
 
     offers: int
     oldest: datetime | None
@@ -126,7 +140,8 @@ def _require_open(offer: Offer, answer: Answer, at: datetime) -> None:
     if status == "expired":
         raise NotAllowed(f"offer {offer.id} ran out at {offer.expires_at:%Y-%m-%d %H:%M:%S %Z}: it cannot be answered any more")
     if status == "closed":
-        raise NotAllowed(f"offer {offer.id} is closed, because the search for a lawyer has ended: it cannot be answered any more")
+        why = "the search for a lawyer has ended" if offer.responded_at is None else "the search has ended, or the interest has lapsed"
+        raise NotAllowed(f"offer {offer.id} is closed, because {why}: it cannot be answered any more")
     for_reason = "" if offer.decline_reason is None else f" ({offer.decline_reason})"
     raise NotAllowed(f"offer {offer.id} was declined{for_reason}, and stays so: the case may have been offered to others since")
 
@@ -150,10 +165,36 @@ def expire(connection: Connection, as_of: datetime, most: int = EXPIRED_AT_ONCE)
 
 def expire_all(engine: Engine, as_of: datetime, at_once: int = EXPIRED_AT_ONCE) -> int:
     """`expire` until nothing is left, each batch in a transaction of its own; how many in all."""
+    return _in_batches(engine, lambda connection: expire(connection, as_of, at_once), at_once)
+
+
+def lapsed(connection: Connection, as_of: datetime, lasting: timedelta) -> Overdue:
+    """The offers of open cases without a contract whose lawyers have been interested for `lasting` by `as_of`."""
+    from sqlalchemy import text
+
+    return Overdue(*connection.execute(text(_LAPSED), {"as_of": as_of, "lasting": lasting}).one())
+
+
+def lapse(connection: Connection, as_of: datetime, lasting: timedelta, most: int = EXPIRED_AT_ONCE) -> int:
+    """Close offers whose lawyers were interested for `lasting` without a contract, the oldest interest first; how many.
+
+    Offers and cases that somebody is at work on are left for the next time, so nobody waits for anybody.
+    """
+    from sqlalchemy import text
+
+    return connection.execute(text(_LAPSE), {"as_of": as_of, "lasting": lasting, "most": most}).rowcount
+
+
+def lapse_all(engine: Engine, as_of: datetime, lasting: timedelta, at_once: int = EXPIRED_AT_ONCE) -> int:
+    """`lapse` until nothing is left, each batch in a transaction of its own; how many in all."""
+    return _in_batches(engine, lambda connection: lapse(connection, as_of, lasting, at_once), at_once)
+
+
+def _in_batches(engine: Engine, batch: Callable[[Connection], int], at_once: int) -> int:
     total = 0
     while True:
         with engine.begin() as connection:
-            found = expire(connection, as_of, at_once)
+            found = batch(connection)
         total += found
         if found < at_once:
             return total

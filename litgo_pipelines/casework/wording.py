@@ -215,7 +215,7 @@ def offer_state(offer: Offer, as_of: datetime) -> str:
     if offer.status == "pending" and offer.expires_at <= as_of:
         return _OFFERS["expired"]
     if offer.status == "closed" and offer.responded_at is not None:
-        return f"{_OFFERS['interested']} em {day(offer.responded_at)}; procura concluída"
+        return f"{_OFFERS['interested']} em {day(offer.responded_at)}; oferta encerrada"
     told = _OFFERS[offer.status]
     if offer.responded_at is not None and offer.status in ("interested", "declined"):
         told += f" em {day(offer.responded_at)}"

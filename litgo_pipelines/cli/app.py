@@ -105,6 +105,7 @@ _GROUPS = {
             "decide": "triage.deciding:decide",
         },
     ),
+    "case": _Group("Clients' cases as a whole.", {"withdraw": "case:withdraw"}),
     "contract": _Group(
         "Contracts between clients and lawyers: who signs where, signatures by hand, and what waits.",
         {

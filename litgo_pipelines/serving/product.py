@@ -1,4 +1,4 @@
-"""The product's own side over HTTP: what lawyers and clients do with offers and contracts, each request one transition.
+"""The product's own side over HTTP: what lawyers and clients do with cases, offers and contracts, each request one transition.
 
 What a transition may do is known to `casework`; what a repeated request means, to `idempotency`. Matching has its own routes.
 """
@@ -17,12 +17,13 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
-from litgo_pipelines.casework import contacts, contracts, offers, reviews
+from litgo_pipelines.casework import cases, contacts, contracts, offers, reviews
 from litgo_pipelines.casework.contracts import Evidence
 from litgo_pipelines.serving.guards import Guarded, Waiting, idempotency_key, in_time
 from litgo_pipelines.serving.idempotency import Answered, Asked, once
 from litgo_pipelines.serving.matches import scoped_key
 from litgo_pipelines.serving.product_schemas import (
+    CaseAnswer,
     Contact,
     ContractAnswer,
     ContractRequest,
@@ -31,6 +32,7 @@ from litgo_pipelines.serving.product_schemas import (
     ReviewAnswer,
     ReviewRequest,
     SignatureRequest,
+    WithdrawalRequest,
 )
 from litgo_pipelines.serving.schemas import ErrorAnswer
 
@@ -128,6 +130,15 @@ class Product:
             return Answered(201 if new else 200, ReviewAnswer.of(found))
 
         return once(self.engine, asked, at, transition, ReviewAnswer)
+
+    def withdraw(self, asked: Asked, case_id: UUID, body: WithdrawalRequest) -> Answered[CaseAnswer]:
+        """End a case that looks for a lawyer; errors as `cases.withdraw` and `once`."""
+        at = self.clock()
+
+        def transition(connection: Connection) -> Answered[CaseAnswer]:
+            return Answered(200, CaseAnswer.of(cases.withdraw(connection, case_id, body.reason, at)))
+
+        return once(self.engine, asked, at, transition, CaseAnswer)
 
     def keep_contact(self, person_id: UUID, body: Contact) -> Contact:
         """Write down how a person is reached.
@@ -238,6 +249,15 @@ def product_api() -> APIRouter:
         """
         work = partial(product.review, exchange.asked(body), body)
         return await exchange.answer(product, work, contract_id=body.contract_id, outcome=body.outcome)
+
+    @router.post("/cases/{case_id}/withdrawal", summary="Withdraw a case", responses=_TRANSITION_ERRORS, tags=["cases"])
+    async def withdraw(case_id: UUID, body: WithdrawalRequest, product: Used, exchange: Exchanged) -> CaseAnswer:
+        """Write down that a client looks for nobody any more: the case is canceled and its offers are closed, which frees their lawyers.
+
+        A case with a contract is not withdrawn; one that is canceled already stays as it is.
+        """
+        work = partial(product.withdraw, exchange.asked(body), case_id, body)
+        return await exchange.answer(product, work, case_id=case_id)
 
     @router.put("/contacts/{person_id}", summary="Set how a person is reached", responses=_ERRORS, tags=["contacts"])
     async def contact(person_id: UUID, body: Contact, product: Used) -> Contact:

@@ -1,4 +1,4 @@
-"""Bodies of the product's own side: answers to offers, contracts, signatures, reviews, contacts.
+"""Bodies of the product's own side: answers to offers, contracts, signatures, reviews, withdrawals, contacts.
 
 They refuse what cannot be meant; what the state of things allows is judged in `casework`.
 """
@@ -14,6 +14,7 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from litgo_pipelines.casework.cases import Case
 from litgo_pipelines.casework.contract_fees import BadFees, checked
 from litgo_pipelines.casework.contracts import Contract
 from litgo_pipelines.casework.offers import Offer
@@ -21,6 +22,8 @@ from litgo_pipelines.casework.reviews import Review
 
 MOST_EVIDENCE_BYTES = 10 * 1024 * 1024
 MOST_COMMENT = 5000
+MOST_REASON = 1000
+EXAMPLE_CASE = "0b0e9c1e-3a55-4b8e-9d4e-0f6f0a4c7d11"
 EXAMPLE_OFFER = "8f2d1e57-7d0c-4a4b-8a0e-0d1b7f3f6c33"
 EXAMPLE_CONTRACT = "3c0f5b0a-9a5e-4d53-8d1f-6f0c2a7e9b44"
 
@@ -94,7 +97,7 @@ class OfferAnswer(BaseModel):
             "examples": [
                 {
                     "offer_id": EXAMPLE_OFFER,
-                    "case_id": "0b0e9c1e-3a55-4b8e-9d4e-0f6f0a4c7d11",
+                    "case_id": EXAMPLE_CASE,
                     "lawyer_id": "e7d4a1f2-6d8c-4c80-9d26-51a9a9c9a001",
                     "status": "interested",
                     "decline_reason": None,
@@ -110,7 +113,7 @@ class OfferAnswer(BaseModel):
     case_id: UUID
     lawyer_id: UUID
     status: Literal["pending", "interested", "declined", "expired", "closed"] = Field(
-        description="`expired` from its last moment on; `closed`: the search ended otherwise."
+        description="`expired` from its last moment on; `closed`: the search ended otherwise, or no contract followed the interest in time."
     )
     decline_reason: str | None = Field(description=_DECLINED)
     sent_at: datetime
@@ -199,7 +202,7 @@ class ContractAnswer(BaseModel):
                 {
                     "contract_id": EXAMPLE_CONTRACT,
                     "reference": "CT-2026-3C0F-5B0A-9A5E",
-                    "case_id": "0b0e9c1e-3a55-4b8e-9d4e-0f6f0a4c7d11",
+                    "case_id": EXAMPLE_CASE,
                     "lawyer_id": "e7d4a1f2-6d8c-4c80-9d26-51a9a9c9a001",
                     "client_id": "7c1f4c7a-58d2-4f0c-8e0f-1b7f2f1d9a55",
                     "status": "pending-signature",
@@ -323,6 +326,37 @@ class ReviewAnswer(BaseModel):
             outcome=review.outcome,
             created_at=review.created_at,
         )
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise PydanticCustomError("blank", "must not be blank")
+    return _without_nul(value)
+
+
+class WithdrawalRequest(BaseModel):
+    """That a client looks for nobody any more."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "O cliente fez um acordo."}]})
+
+    reason: Annotated[str, Field(max_length=MOST_REASON), AfterValidator(_not_blank)] = Field(description="Why. Stored, never logged.")
+
+
+class CaseAnswer(BaseModel):
+    """A case as it stands."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"case_id": EXAMPLE_CASE, "status": "canceled", "withdrawn_at": "2026-03-12T09:00:00Z"}]}
+    )
+
+    case_id: UUID
+    status: Literal["triage", "open", "contracted", "closed", "canceled"]
+    withdrawn_at: datetime | None = Field(description="When it was withdrawn first.")
+
+    @classmethod
+    def of(cls, case: Case) -> Self:
+        """The case as it stands."""
+        return cls(case_id=case.id, status=case.status, withdrawn_at=case.withdrawn_at)
 
 
 class Contact(BaseModel):

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from litgo_pipelines.casework import contracts, next_offers, offers
 from litgo_pipelines.casework.matching import decide, note_offers
-from litgo_pipelines.casework.next_offers import CasesFailed, Rounds, Terms, Waiting, offer_next, waiting
+from litgo_pipelines.casework.next_offers import TOLD_ONE_BY_ONE, CasesFailed, Rounds, Terms, Waiting, offer_next, tell_dropped, waiting
 from litgo_pipelines.casework.offers import Answer
 from litgo_pipelines.casework.recording import Recording, TooBusy, record
 from litgo_pipelines.equity.allocation import OfferRule
@@ -87,6 +87,11 @@ class Square:
     def waiting(self, at: datetime = LATER, **changes: Any) -> Waiting:
         with self.town.engine.connect() as connection:
             return waiting(connection, at, Terms.of(self.settings.model_copy(update=changes)))
+
+    def tell(self, at: datetime = LATER, **changes: Any) -> int:
+        """Tell of the cases that dropped out."""
+        with self.town.engine.begin() as connection:
+            return tell_dropped(connection, at, Terms.of(self.settings.model_copy(update=changes)))
 
     def messages(self, audience: str) -> list[Any]:
         return self.town.rows("SELECT * FROM litgo.notifications WHERE audience = :one ORDER BY id", one=audience)
@@ -416,3 +421,105 @@ def test_cases_are_compared_in_the_space_that_they_share_with_the_lawyers(square
         id=third,
     )
     assert (row.embedding_space.rpartition("+")[2], row.lawyer_id) == (vendor.name, far)
+
+
+def contract_of(square: Square, case: UUID, at: datetime) -> UUID:
+    """A contract with the first lawyer of a case, who is interested an hour after the offer."""
+    offer = square.offers(case)[0].id
+    square.answer(offer, "interested", NOON + HOUR)
+    with square.town.engine.begin() as connection:
+        made, _ = contracts.request_contract(connection, offer_id=offer, fee_model={"type": "success", "percent": 20}, at=at)
+    return made.id
+
+
+def test_a_case_that_comes_back_from_a_contract_has_its_days_again(square: Square) -> None:
+    """The contract is canceled when the case is long too old: its days count from there, to the last moment."""
+    square.town.lawyers(3)
+    case = square.case()
+    contract = contract_of(square, case, NOON + DAY)
+    ended = NOON + 30 * DAY
+    with square.town.engine.begin() as connection:
+        contracts.cancel(connection, contract, reason="o advogado recusou", actor="docusign", at=ended)
+    assert square.waiting(ended + 7 * DAY - timedelta(microseconds=1)).cases == 1
+    assert square.waiting(ended + 7 * DAY).cases == 0
+    assert square.tell(ended + HOUR) == 0
+    assert square.run(ended + HOUR).cases == {"offered": 1}
+    assert len({row.lawyer_id for row in square.offers(case)}) == 2
+
+
+def test_the_operators_are_told_once_of_a_case_that_grew_too_old(square: Square) -> None:
+    """Not while an offer of it is live or it waits, and not of its client; never where cases are not offered on at all."""
+    square.town.lawyers(2)
+    case = square.case(summary="meu vizinho José")
+    assert square.run(NOON + 6.5 * DAY).offers == 1
+    assert [square.tell(at) for at in (NOON + 6.5 * DAY, NOON + 7.4 * DAY)] == [0, 0]
+    late = NOON + 7.6 * DAY
+    assert square.tell(late, litgo_next_offer_days=0.0) == 0
+    assert [square.tell(late), square.tell(late + HOUR)] == [1, 0]
+    (told,) = square.messages("ops")
+    assert (told.key, told.details) == (f"dropped:{case}", {"case_id": str(case)})
+    assert "LITGO_NEXT_OFFER_DAYS" in told.body
+    assert f"Case {case} is open" in told.body
+    assert "its 2 offers" in told.body
+    assert "José" not in told.subject + told.body
+
+
+def test_the_operators_are_told_of_a_case_whose_rounds_are_over(square: Square) -> None:
+    """As soon as the last offer came to nothing; a case with a contract, or withdrawn, is none of that."""
+    square.town.lawyers(9)
+    cases = [square.case() for _ in range(3)]
+    assert square.run(litgo_next_offer_rounds=1).offers == 3
+    last = LATER + 2 * HOUR
+    for case in cases:
+        square.answer(square.offers(case)[-1].id, "declined", last)
+    assert square.tell(last) == 0
+    square.town.contract(square.town.lawyer(), case=cases[0])
+    square.town.execute("UPDATE litgo.cases SET status = 'canceled' WHERE id = :id", id=cases[1])
+    assert square.tell(last, litgo_next_offer_rounds=1) == 1
+    (told,) = square.messages("ops")
+    assert told.key == f"dropped:{cases[2]}"
+    assert "LITGO_NEXT_OFFER_ROUNDS" in told.body
+
+
+def test_a_case_that_comes_back_without_rounds_left_is_told(square: Square) -> None:
+    """What counts as the end is the contract's, for the offer's own answer is long ago."""
+    square.town.lawyers(3)
+    case = square.case()
+    contract = contract_of(square, case, NOON + DAY)
+    with square.town.engine.begin() as connection:
+        contracts.cancel(connection, contract, reason="desistiu", actor="ana", at=NOON + 30 * DAY)
+    assert square.tell(NOON + 30 * DAY + HOUR, litgo_next_offer_rounds=0) == 1
+    assert square.messages("ops")[0].key == f"dropped:{case}"
+
+
+def test_history_is_not_told(square: Square) -> None:
+    """Of a case that came to nothing more than a day ago nobody is told, however it did."""
+    at = NOON + 40 * DAY
+    for status, ended in (("expired", at - 2 * DAY), ("declined", at - 26 * HOUR), ("closed", at - 3 * DAY), ("pending", at - 2 * DAY)):
+        square.town.offer(square.town.lawyer(), at=ended, status=status, case=square.town.case())
+    assert square.tell(at) == 0
+    assert square.tell(at - 12 * HOUR) == 3
+
+
+def test_many_at_once_are_told_in_one_message(square: Square) -> None:
+    """Which names all of them, so that none is told again; a few more come one by one, and many more within the hour wait for the next."""
+    lawyer, at = square.town.lawyer(), NOON + 40 * DAY + HOUR / 2
+
+    def drop(count: int) -> list[UUID]:
+        cases = [square.town.case() for _ in range(count)]
+        for case in cases:
+            square.town.offer(lawyer, at=at - 25 * HOUR, status="expired", case=case)
+        return cases
+
+    many = drop(TOLD_ONE_BY_ONE + 1)
+    assert [square.tell(at), square.tell(at + 5 * HOUR)] == [TOLD_ONE_BY_ONE + 1, 0]
+    (told,) = square.messages("ops")
+    assert told.subject == "21 cases are offered to nobody any more"
+    assert set(told.details["case_ids"]) == {str(one) for one in many}
+    assert "and 1 more" in told.body
+    few = drop(2)
+    assert square.tell(at) == 2
+    assert {row.key for row in square.messages("ops")[1:]} == {f"dropped:{one}" for one in few}
+    drop(30)
+    assert [square.tell(at), square.tell(at + HOUR)] == [0, 30]
+    assert len(square.messages("ops")) == 4

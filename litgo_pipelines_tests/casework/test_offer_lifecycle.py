@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from litgo_pipelines.casework import contracts, next_offers, offers, reviews
+from litgo_pipelines.casework import cases, contracts, next_offers, offers, reviews
 from litgo_pipelines.casework.contracts import Evidence
 from litgo_pipelines.casework.next_offers import Terms
 from litgo_pipelines.casework.refusals import NotAllowed
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 HOUR = timedelta(hours=1)
 FINAL = ("won", "lost", "settled")
-TERMS = Terms(timedelta(days=7), 1, 10)
+TERMS = Terms(timedelta(days=7), 1, 10, timedelta(hours=30))
+
+ENDS = "SELECT ended_at FROM litgo.contracts WHERE case_id = :case AND status = 'canceled'"
 
 STEPS = [
     "answer",
@@ -37,6 +39,8 @@ STEPS = [
     "review",
     "wait",
     "run_out",
+    "lapse",
+    "withdraw",
     "cancel",
     *["go_on"] * 4,
 ]
@@ -57,7 +61,7 @@ CONTRACT_STEPS = {
     ("pending-signature", "canceled"),
     ("active", "closed"),
 }
-CASE_STEPS = {("open", "contracted"), ("contracted", "open"), ("contracted", "closed")}
+CASE_STEPS = {("open", "contracted"), ("contracted", "open"), ("contracted", "closed"), ("open", "canceled")}
 
 
 class People(RuleBasedStateMachine):
@@ -123,6 +127,14 @@ class People(RuleBasedStateMachine):
 
     def run_out(self) -> None:
         offers.expire_all(self.town.engine, self.now)
+
+    def lapse(self) -> None:
+        offers.lapse_all(self.town.engine, self.now, TERMS.interest)
+
+    def withdraw(self) -> None:
+        at = self.now
+        found = self.repeated(lambda connection: cases.withdraw(connection, self.case, "desistiu", at))
+        assert found is None or found.status == "canceled"
 
     def request(self, which: int) -> None:
         fees, at = {"type": "fixed", "value": 900}, self.now
@@ -200,7 +212,9 @@ class People(RuleBasedStateMachine):
         (case,), held = found["case"].values(), list(found["contracts"].values())
         standing = [status for status in held if status != "canceled"]
         assert len(standing) <= 1
-        assert (case == "open") == (not standing)
+        assert (case in ("open", "canceled")) == (not standing)
+        if case == "canceled":
+            assert not {"pending", "interested"} & set(found["offers"].values())
         assert (case == "closed") == (standing == ["closed"])
         said = self.town.rows(
             "SELECT r.outcome, c.status FROM litgo.reviews r JOIN litgo.contracts c ON c.id = r.contract_id WHERE c.case_id = :id",
@@ -217,7 +231,8 @@ class People(RuleBasedStateMachine):
         with self.town.engine.connect() as connection:
             waits = next_offers.waiting(connection, self.now, TERMS).cases
             live = [offers.read(connection, one).status_at(self.now) in ("pending", "interested") for one in self.offers]
-        open_case = self.look()["case"][self.case] == "open" and self.now < NOON + TERMS.lasting
+        begun = max([NOON, *(row.ended_at for row in self.town.rows(ENDS, case=self.case))])
+        open_case = self.look()["case"][self.case] == "open" and self.now < begun + TERMS.lasting
         assert waits == (open_case and not any(live))
 
     def teardown(self) -> None:

@@ -16,7 +16,8 @@ from litgo_pipelines.casework.refusals import NotAllowed, Unknown
 from litgo_pipelines_tests.casework.conftest import NOON, Town
 from litgo_pipelines_tests.serving.conftest import wait_until
 
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+FORTNIGHT = 14 * DAY
 FEES = {"type": "fixed", "value": 1500}
 
 
@@ -228,3 +229,70 @@ def test_capacity_is_free_once_an_offer_has_run_out_or_was_declined(town: Town) 
     respond(town, declined, "declined", "capacity")
     assert load(HOUR) == pytest.approx(1)
     assert state(town, lapsing)[0] == "expired"
+
+
+def test_interest_that_no_contract_follows_lapses_and_frees_its_lawyer(town: Town) -> None:
+    """From its last moment on, whatever became of the offer's own time; a lawyer with room for one case can be offered another."""
+    lawyer = town.lawyer(capacidade_mensal=1)
+    offer = town.offer(lawyer)
+    respond(town, offer, "interested")
+    end = NOON + HOUR + FORTNIGHT
+
+    def load() -> float:
+        market = town.market(end)
+        return float(market.u_eff(market.profiles.pools["civil"].members)[0] / market.loads.p_win)
+
+    assert load() == pytest.approx(1)
+    assert offers.lapse_all(town.engine, end - timedelta(microseconds=1), FORTNIGHT) == 0
+    with town.engine.connect() as connection:
+        assert offers.lapsed(connection, end - timedelta(microseconds=1), FORTNIGHT) == offers.Overdue(0, None)
+        assert offers.lapsed(connection, end, FORTNIGHT) == offers.Overdue(1, end)
+    assert offers.lapse_all(town.engine, end, FORTNIGHT) == 1
+    assert state(town, offer) == ("closed", None, NOON + HOUR)
+    assert load() == 0
+    assert offers.lapse_all(town.engine, end, FORTNIGHT) == 0
+    with pytest.raises(NotAllowed, match="is closed, because the search has ended, or the interest has lapsed"):
+        respond(town, offer, "interested", after=FORTNIGHT + 2 * HOUR)
+
+
+def test_only_interest_of_open_cases_without_a_contract_lapses(town: Town) -> None:
+    """A contract holds it however it came about, until it is canceled; other answers, and other cases, stay as they are."""
+    held, reopened = (town.offer(town.lawyer(), status="interested") for _ in range(2))
+    contracted = town.offer(town.lawyer())
+    respond(town, contracted, "interested")
+    with town.engine.begin() as connection:
+        contracts.request_contract(connection, offer_id=contracted, fee_model=FEES, at=NOON + HOUR)
+    stay = [held, contracted, *(town.offer(town.lawyer(), status=status) for status in ("pending", "declined", "expired", "closed"))]
+    stay += [town.offer(town.lawyer(), status="interested", case=town.case(status=one)) for one in ("contracted", "closed", "canceled")]
+    for offer, status in ((held, "active"), (reopened, "canceled")):
+        town.contract(town.lawyer(), status=status, case=town.value("SELECT case_id FROM litgo.offers WHERE id = :id", id=offer))
+    before = [state(town, one) for one in stay]
+    assert offers.lapse_all(town.engine, NOON + 99 * DAY, FORTNIGHT) == 1
+    assert state(town, reopened)[0] == "closed"
+    assert [state(town, one) for one in stay] == before
+
+
+def test_much_interest_lapses_in_batches_and_waits_for_nobody(town: Town) -> None:
+    """The oldest first; offers whose case or who themselves are held by somebody are left for the next time."""
+    every = [town.offer(town.lawyer(), at=NOON + number * HOUR, status="interested") for number in (4, 0, 3, 1, 2)]
+    with town.engine.begin() as connection:
+        assert offers.lapse(connection, NOON + 99 * DAY, FORTNIGHT, most=2) == 2
+    assert [state(town, one)[0] for one in every] == ["interested", "closed", "interested", "closed", "interested"]
+    lose_patience(town)
+    with town.engine.begin() as connection:
+        connection.exec_driver_sql("SELECT FROM litgo.offers WHERE id = %(id)s FOR NO KEY UPDATE", {"id": every[0]})
+        case = town.value("SELECT case_id FROM litgo.offers WHERE id = :id", id=every[2])
+        connection.exec_driver_sql("SELECT FROM litgo.cases WHERE id = %(id)s FOR NO KEY UPDATE", {"id": case})
+        assert offers.lapse_all(town.engine, NOON + 99 * DAY, FORTNIGHT, at_once=1) == 1
+    assert offers.lapse_all(town.engine, NOON + 99 * DAY, FORTNIGHT, at_once=1) == 2
+
+
+def test_interest_of_a_case_whose_contract_is_being_requested_does_not_lapse(town: Town) -> None:
+    """The contract cannot be seen yet, but its case is held: the offer it is made of stays its lawyer's."""
+    offer = town.offer(town.lawyer(), status="interested")
+    lose_patience(town)
+    with town.engine.begin() as connection:
+        contracts.request_contract(connection, offer_id=offer, fee_model=FEES, at=NOON)
+        assert offers.lapse_all(town.engine, NOON + 99 * DAY, FORTNIGHT) == 0
+    assert offers.lapse_all(town.engine, NOON + 99 * DAY, FORTNIGHT) == 0
+    assert state(town, offer)[0] == "interested"

@@ -41,6 +41,7 @@ TABLE: dict[str, tuple[Asked, Observed, bool]] = {
     "nothing at all": (Asked(), Observed(), False),
     "nothing any more": (asked(60, LATE), Observed(), False),
     "offers past their time": (Asked(), LATE, True),
+    "a case dropped out": (Asked(), Observed(dropped=1, digest="a"), True),
     "a case waits": (Asked(), Observed(waiting=1, digest="a"), True),
     "nobody is left for a case": (Asked(), VAIN, True),
     "other offers, a minute later": (asked(1, LATE), Observed(overdue=3, digest="b"), False),
@@ -146,6 +147,8 @@ def test_a_run_lets_offers_run_out_and_offers_cases_on(location: Location, town:
     town.offer(second, at=datetime.now(UTC) - 30 * HOUR, case=town.case(status="closed"))
     assert move(location) == {
         "offers_expired": 2,
+        "interests_lapsed": 0,
+        "cases_that_dropped_out": 0,
         "cases_offered_on": 1,
         "offers_made": 1,
         "cases_nobody_is_left_for": 0,
@@ -157,6 +160,53 @@ def test_a_run_lets_offers_run_out_and_offers_cases_on(location: Location, town:
     assert [tuple(row) for row in rows] == [(first, "expired"), (second, "pending")]
     again = move(location)
     assert (again["offers_expired"], again["offers_made"], again["model_version"]) == (0, 0, "nobody had to be answered")
+
+
+def test_a_lawyer_who_waits_in_vain_is_free_again_and_the_operators_hear_of_the_case(location: Location, town: Town) -> None:
+    """The sensor sees the old interest, one run closes it and tells of the case that is too old to go on; then nothing is due."""
+    ticks = Ticks(location, "offers_due")
+    answered = datetime.now(UTC) - timedelta(days=14, hours=1)
+    old, young = (town.case(created_at=answered - HOUR) for _ in range(2))
+    for case, at in ((old, answered), (young, answered + timedelta(days=2))):
+        town.offer(town.lawyer(), at=at - HOUR, case=case, status="interested")
+    request = ticks.tick()
+    assert request is not None
+    assert request.tags["litgo/reason"] == "1 offers are past their time"
+    found = move(location)
+    assert (found["interests_lapsed"], found["cases_that_dropped_out"], found["offers_made"]) == (1, 1, 0)
+    rows = town.rows("SELECT case_id, status FROM litgo.offers")
+    assert {tuple(row) for row in rows} == {(old, "closed"), (young, "interested")}
+    assert town.value("SELECT key FROM litgo.notifications") == f"dropped:{old}"
+    ticks.pass_by(hours=1)
+    assert (ticks.tick(), ticks.told) == (None, "no offer is past its time, and no case waits")
+
+
+def test_a_lapsed_case_that_is_young_enough_goes_on(location: Location, town: Town) -> None:
+    """To the next lawyer, in the same run; the terms are the settings'."""
+    first, second = town.lawyers(2)
+    at = datetime.now(UTC) - timedelta(days=3)
+    case = town.case(created_at=at)
+    town.offer(first, at=at, case=case, status="interested")
+    assert move(location)["interests_lapsed"] == 0
+    found = move(location, litgo_interest_days=2.0)
+    assert (found["interests_lapsed"], found["cases_that_dropped_out"], found["offers_made"]) == (1, 0, 1)
+    rows = town.rows("SELECT lawyer_id, status FROM litgo.offers")
+    assert {tuple(row) for row in rows} == {(first, "closed"), (second, "pending")}
+
+
+def test_the_sensor_sees_a_case_that_dropped_out(location: Location, town: Town) -> None:
+    """A refusal in an old case starts a run by itself, which tells of it; once."""
+    ticks = Ticks(location, "offers_due")
+    now = datetime.now(UTC)
+    case = town.case(created_at=now - timedelta(days=8))
+    town.offer(town.lawyer(), at=now - 2 * HOUR, case=case, status="declined")
+    request = ticks.tick()
+    assert request is not None
+    assert request.tags["litgo/reason"] == "1 cases dropped out"
+    assert move(location)["cases_that_dropped_out"] == 1
+    ticks.pass_by(hours=1)
+    assert ticks.tick() is None
+    assert move(location)["cases_that_dropped_out"] == 0
 
 
 def test_the_champion_answers_and_the_settings_count(location: Location, town: Town) -> None:

@@ -182,6 +182,29 @@ def test_a_step_that_does_not_lead_on_answers_409_and_says_why(shop: Shop) -> No
     assert shop.get(f"offers/{late}")["status"] == "expired"
 
 
+def test_a_client_withdraws_a_case(shop: Shop) -> None:
+    """Its offers are closed; again, with a key or without, the answer is the first one; a case with a contract is refused."""
+    offer = shop.interested()
+    case = shop.get(f"offers/{offer}")["case_id"]
+    path, body = f"cases/{case}/withdrawal", {"reason": "fez um acordo"}
+    first = shop.post(path, body, "one")
+    assert (first.status_code, first.json()["case_id"], first.json()["status"]) == (200, case, "canceled")
+    assert shop.get(f"offers/{offer}")["status"] == "closed"
+    before = shop.written()
+    for key, replayed in ((None, None), ("one", "true")):
+        again = shop.post(path, body, key)
+        assert (again.status_code, again.json(), again.headers.get(REPLAYED)) == (200, first.json(), replayed)
+    assert error(shop.post(path, {"reason": "outro"}, "one")) == (409, "idempotency_key_reused", "Idempotency-Key")
+    assert error(shop.post("contracts", {"offer_id": offer, "fee_model": FEES})) == (409, "not_allowed", None)
+    assert shop.written() == before
+    contract = shop.get(f"contracts/{shop.contract()}")
+    before = shop.written()
+    refused = shop.post(f"cases/{contract['case_id']}/withdrawal", body)
+    assert error(refused) == (409, "not_allowed", None)
+    assert "which is requested: cancel it first" in refused.json()["error"]["message"]
+    assert shop.written() == before
+
+
 def test_what_is_not_there_answers_404(shop: Shop) -> None:
     """Whatever the verb; nothing is written."""
     nobody = uuid4()
@@ -193,6 +216,7 @@ def test_what_is_not_there_answers_404(shop: Shop) -> None:
         shop.post("contracts", {"offer_id": str(nobody), "fee_model": FEES}),
         shop.post(f"contracts/{nobody}/signatures", {"party": "client", "evidence": EVIDENCE}),
         shop.post("reviews", {"contract_id": str(nobody), "rating": 3, "outcome": "won"}, "k"),
+        shop.post(f"cases/{nobody}/withdrawal", {"reason": "desistiu"}),
         shop.send("PUT", f"contacts/{nobody}", {"kind": "lawyer", "name": "Ana"}),
         shop.send("PUT", f"contacts/{shop.marketplace.client_id}", {"kind": "lawyer", "name": "Ana"}),
     ):
@@ -278,6 +302,7 @@ def test_two_callers_never_share_a_key(database_url: str, marketplace: Marketpla
                 ("GET", f"contracts/{uuid4()}"),
                 ("POST", f"contracts/{uuid4()}/signatures"),
                 ("POST", "reviews"),
+                ("POST", f"cases/{uuid4()}/withdrawal"),
                 ("PUT", f"contacts/{uuid4()}"),
             )
         ]
@@ -361,6 +386,11 @@ _BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ("POST", "reviews", {"contract_id": _ID, "rating": 4.5, "outcome": "won"}, "rating"),
     ("POST", "reviews", {"contract_id": _ID, "rating": 5, "outcome": "draw"}, "outcome"),
     ("POST", "reviews", {"contract_id": _ID, "rating": 5, "outcome": "won", "comment": "a\x00"}, "comment"),
+    ("POST", f"cases/{_ID}/withdrawal", {}, "reason"),
+    ("POST", f"cases/{_ID}/withdrawal", {"reason": " "}, "reason"),
+    ("POST", f"cases/{_ID}/withdrawal", {"reason": "a\x00"}, "reason"),
+    ("POST", f"cases/{_ID}/withdrawal", {"reason": "x" * 1001}, "reason"),
+    ("POST", "cases/7/withdrawal", {"reason": "desistiu"}, "case_id"),
     ("PUT", f"contacts/{_ID}", {"kind": "judge"}, "kind"),
     ("PUT", f"contacts/{_ID}", {"kind": "client", "email": "nobody"}, "email"),
     ("PUT", f"contacts/{_ID}", {"kind": "client", "email": "á@b.c"}, "email"),

@@ -1,4 +1,4 @@
-"""Starts `move_offers` when an offer's time is up or a case waits for the next lawyers."""
+"""Starts `move_offers` when an offer's time is up, a case waits for the next lawyers, or one is offered on no more."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,16 +18,18 @@ class Observed:
     """What the sensor sees.
 
     Attributes:
-        overdue: offers past their time.
+        overdue: offers past their time, interest that lapses included.
         waiting: cases that are to be offered on.
         in_vain: cases that nobody was left for when they last were.
         digest: of what all of these are; the same while nothing changes.
+        dropped: cases that are offered on no more, which the operators are to be told.
     """
 
     overdue: int = 0
     waiting: int = 0
     in_vain: int = 0
     digest: str = ""
+    dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ def plan(cursor: Asked, observed: Observed, now: datetime) -> Plan:
     """
     due = [f"{observed.overdue} offers are past their time"] if observed.overdue else []
     due += [f"{observed.waiting} cases wait for the next lawyers"] if observed.waiting else []
+    due += [f"{observed.dropped} cases dropped out"] if observed.dropped else []
     vain = [f"nobody was left for {observed.in_vain} cases"] if observed.in_vain else []
     if not due and not vain:
         return Plan(False, cursor, "no offer is past its time, and no case waits")
@@ -57,19 +60,22 @@ def plan(cursor: Asked, observed: Observed, now: datetime) -> Plan:
 
 
 def _observe(project: Project, now: datetime) -> Observed:
-    from litgo_pipelines.casework.next_offers import Terms, waiting
-    from litgo_pipelines.casework.offers import overdue
+    from litgo_pipelines.casework.next_offers import Terms, dropped_out, waiting
+    from litgo_pipelines.casework.offers import lapsed, overdue
 
+    terms = Terms.of(project.settings)
     with project.connection() as connection:
-        late = overdue(connection, now)
-        found = waiting(connection, now, Terms.of(project.settings))
-    oldest = "" if late.oldest is None else f"{late.oldest.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"
-    return Observed(late.offers, found.cases, found.in_vain, f"{oldest} {found.digest}".strip())
+        late = [overdue(connection, now), lapsed(connection, now, terms.interest)]
+        found = waiting(connection, now, terms)
+        dropped = dropped_out(connection, now, terms)
+    told = [f"{one.oldest.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}" for one in late if one.oldest is not None]
+    told += [found.digest, *(str(one.id) for one in dropped[:1])]
+    return Observed(sum(one.offers for one in late), found.cases, found.in_vain, " ".join(told).strip(), len(dropped))
 
 
 @dg.sensor(job=move_offers, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def offers_due(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
-    """Lets offers past their time run out within five minutes, and offers cases that nobody took to the next lawyers."""
+    """Lets offers past their time end within five minutes, offers cases that nobody took on, and tells of those that dropped out."""
     cursor, now = Asked.parsed(context.cursor), datetime.now(UTC)
     if under_way(context.instance, MOVE_OFFERS):
         return dg.SensorResult(skip_reason="offers are being moved", cursor=context.cursor)
