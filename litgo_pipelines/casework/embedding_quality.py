@@ -10,16 +10,19 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from litgo_pipelines.casework.embedding import Embedding
+from litgo_pipelines.casework.triage_examples import KeptExamples, read_examples
 from litgo_pipelines.marketplace.vectors import Vectors
 from litgo_pipelines.ranking.retrieval import BM25, HYBRID, Judgements, Scored, ndcg_by_query, summarised
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from sqlalchemy import Engine
 
 LEAST_SHARE: Final = 0.9
 """What the fallback must reach at least of the preferred model's NDCG@10."""
@@ -27,8 +30,8 @@ LEAST_SHARE: Final = 0.9
 SAME_SUBAREA, SAME_AREA = 2.0, 1.0
 """Relevance of a labelled example to another one."""
 
-MOST_EXAMPLES: Final = 240
-"""Labelled examples that are compared: enough to tell scorers apart, few enough for a check of seconds."""
+MOST_EXAMPLES: Final = 600
+"""Labelled examples that are compared: few enough for a check of seconds. Of a third of them either scorer comes out ahead by chance."""
 
 _FOLDS = 2
 
@@ -124,6 +127,13 @@ def labelled_examples() -> list[Judgements]:
     examples = every[:: math.ceil(len(every) / MOST_EXAMPLES)]
     halves = [examples[fold::_FOLDS] for fold in range(_FOLDS)]
     return [_judged(queries, documents) for queries, documents in zip(halves, reversed(halves), strict=True)]
+
+
+def with_kept_examples(embedding: Embedding, engine: Engine, at: datetime) -> Embedding:
+    """The same models for labelled examples alone: what is stored of them is read, and each model is asked for the rest once."""
+    examples = {one.text: one for one in read_examples()}
+    vendor, local = (None if one is None else KeptExamples(engine, one, examples, at) for one in (embedding.vendor, embedding.local))
+    return replace(embedding, vendor=vendor, local=local)
 
 
 def _judged(queries: Sequence[Mapping[str, str]], documents: Sequence[Mapping[str, str]]) -> Judgements:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from litgo_pipelines.casework.triage_examples import Complexity, Example
 from litgo_pipelines.casework.triage_words import enriched, plain
 from litgo_pipelines.marketplace.vectors import Vectors
-from litgo_pipelines.ranking.retrieval import BM25, Lexicon, hybrid
+from litgo_pipelines.ranking.retrieval import BM25, Lexicon, hybrid, words
 
 NEAREST_OF_AN_AREA: Final = 5
 """An area is as near as so many of its nearest examples are on average: one alone may share a name or a town."""
@@ -123,10 +123,10 @@ class Triage:
         return tuple(_Way.fitted(self, corpus) for corpus in self.corpora)
 
     def _judged(self, text: str, way: _Way, cosines: NDArray[np.float64] | None) -> Judged:
-        lexical = self.lexicon.scores(enriched(text))
+        lexical, once = self._told(text)
         nearness = _nearness(lexical, cosines)
         labels = self._labels
-        found = labels.compare(nearness, lexical)
+        found = labels.compare(text, nearness, once)
         confidence = way.confidence.of(found)
         area = labels.areas[found.order[0]]
         sure = confidence >= self.threshold
@@ -143,6 +143,11 @@ class Triage:
             likely=tuple(labels.areas[one] for one in found.order[:MOST_LIKELY]),
             nearest=tuple(self._near(one, nearness) for one in _nearest(nearness, np.arange(len(nearness)), NEAREST_OF_AN_AREA)),
         )
+
+    def _told(self, text: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """BM25 of a telling with every example, and the same with each of its words counted once. Shapes (n,)."""
+        told = enriched(text)
+        return self.lexicon.scores(told), self.lexicon.scores(told, once=True)
 
     def _subarea(self, nearness: NDArray[np.float64], area: str) -> str:
         names = {one.subarea or "": None for one in self.examples if one.area == area}
@@ -177,12 +182,15 @@ class _Compared:
     Attributes:
         order: rows of the areas, the nearest first.
         margin: by how much the first is nearer than all else, examples without an area included; negative where those are nearer.
-        shared: how much the telling has in common with any one example in words, >= 0; little where it says little.
+        shared: how much the telling has in common in words with the examples of the first that share most, >= 0. Each word counts once,
+            so that nothing is surer for being said again.
+        length: how many words the telling has, in logarithm, >= 0: among many some are shared with anything.
     """
 
     order: list[int]
     margin: float
     shared: float
+    length: float
 
 
 @dataclass(frozen=True)
@@ -203,35 +211,49 @@ class _Labels:
         rows = {area: np.array([row for row, one in enumerate(examples) if one.area == area], dtype=np.intp) for area in (*areas, None)}
         return cls(areas, [rows[area] for area in areas], rows[None])
 
-    def compare(self, nearness: NDArray[np.float64], lexical: NDArray[np.float64]) -> _Compared:
-        """Compare the areas by how near their nearest examples are; NaN do not count."""
+    def compare(self, text: str, nearness: NDArray[np.float64], once: NDArray[np.float64]) -> _Compared:
+        """Compare the areas by how near their nearest examples are; NaN do not count.
+
+        Args:
+            once: BM25 of the telling with each example, each of its words counted once; shape (n,).
+        """
         near = [_mean_of_nearest(nearness, members) for members in self.members]
         order = sorted(range(len(near)), key=lambda one: -near[one])
         rivals = [near[one] for one in order[1:]] + [_mean_of_nearest(nearness, self.others)]
-        return _Compared(order, near[order[0]] - max(rivals), float(np.log1p(np.nanmax(lexical))))
+        shared, length = _mean_of_nearest(once, self.members[order[0]]), len(set(words(text)))
+        return _Compared(order, near[order[0]] - max(rivals), float(np.log1p(shared)), float(np.log1p(length)))
 
 
 @dataclass(frozen=True)
 class _Confidence:
-    """P(the likeliest area is right): a logistic function of its lead and of how much was said, by logistic regression with a ridge."""
+    """P(the likeliest area is right), by logistic regression with a ridge.
 
-    weights: tuple[float, float, float]
+    It is a logistic function of the area's lead, of the words shared with it, and of how many words there are to share.
+
+    Attributes:
+        weights: of 1, margin, shared and length.
+    """
+
+    weights: tuple[float, ...]
 
     def of(self, found: _Compared) -> float:
-        intercept, margin, shared = self.weights
-        return float(1 / (1 + np.exp(-np.clip(intercept + margin * found.margin + shared * found.shared, -30, 30))))
+        return float(1 / (1 + np.exp(-np.clip(np.dot(self.weights, _inputs(found)), -30, 30))))
 
     @classmethod
     def fitted(cls, compared: Sequence[_Compared], right: Sequence[bool]) -> _Confidence:
         """Newton's method, as in Hastie, Tibshirani and Friedman (2009), section 4.4.1."""
-        seen = np.array([(1.0, one.margin, one.shared) for one in compared])
-        target, weights = np.array(right, dtype=float), np.zeros(3)
+        seen = np.array([_inputs(one) for one in compared])
+        target, weights = np.array(right, dtype=float), np.zeros(seen.shape[1])
         for _ in range(_STEPS):
             likely = 1 / (1 + np.exp(-np.clip(seen @ weights, -30, 30)))
             slope = seen.T @ (target - likely) - _RIDGE * weights
-            curve = (seen.T * (likely * (1 - likely))) @ seen + _RIDGE * np.eye(3)
+            curve = (seen.T * (likely * (1 - likely))) @ seen + _RIDGE * np.eye(len(weights))
             weights = weights + np.linalg.solve(curve, slope)
-        return cls((float(weights[0]), float(weights[1]), float(weights[2])))
+        return cls(tuple(float(one) for one in weights))
+
+
+def _inputs(found: _Compared) -> tuple[float, ...]:
+    return 1.0, found.margin, found.shared, found.length
 
 
 @dataclass(frozen=True)
@@ -251,8 +273,9 @@ class _Way:
         labels, compared, right = triage._labels, [], []
         for row, one in enumerate(triage.examples):
             # Nothing about itself.
-            lexical = _except(triage.lexicon.scores(enriched(one.text)), row)
-            found = labels.compare(_nearness(lexical, None if cosines is None else _except(cosines[row], row)), lexical)
+            lexical, once = (_except(scores, row) for scores in triage._told(one.text))
+            nearness = _nearness(lexical, None if cosines is None else _except(cosines[row], row))
+            found = labels.compare(one.text, nearness, once)
             compared.append(found)
             right.append(labels.areas[found.order[0]] == one.area)
         return cls(corpus, _Confidence.fitted(compared, right))

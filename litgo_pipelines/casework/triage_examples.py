@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -20,9 +20,12 @@ from litgo_pipelines.marketplace.vectors import Vectors, put, read, register
 from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from sqlalchemy import Engine
 
-    from litgo_pipelines.integrations.embedders import TextEmbedder
+    from litgo_pipelines.integrations.embedders import Space, TextEmbedder
+    from litgo_pipelines.integrations.policies import Deadline
 
 Complexity = Literal["LOW", "MEDIUM", "HIGH"]
 
@@ -162,3 +165,32 @@ def keep_examples(
         progress(min(start + batch, len(missing)), len(missing))
     with engine.connect() as connection:
         return read(connection, space, "example", ids)
+
+
+@dataclass(frozen=True)
+class KeptExamples:
+    """A model that embeds labelled examples alone, each of them once: what is stored is read.
+
+    Attributes:
+        examples: by their texts.
+        at: when vectors that are made count as made.
+    """
+
+    engine: Engine
+    embedder: TextEmbedder
+    examples: Mapping[str, Example]
+    at: datetime
+
+    @property
+    def space(self) -> Space:
+        """That of the model."""
+        return self.embedder.space
+
+    def embed(self, texts: Sequence[str], deadline: Deadline | None = None) -> NDArray[np.float32]:  # noqa: ARG002
+        """As the model does, in the precision in which vectors are stored.
+
+        Raises:
+            KeyError: a text is no labelled example.
+            VendorUnavailable, VendorRefused: of a vendor's model.
+        """
+        return keep_examples(self.engine, self.embedder, [self.examples[one] for one in texts], max(1, len(texts)), self.at).rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from litgo_pipelines.casework.recording import RequestGivenUp
 from litgo_pipelines.casework.refusals import NotAllowed, Unknown
 from litgo_pipelines.casework.triage import Judged
 from litgo_pipelines.marketplace import tables
+from litgo_pipelines.marketplace.outbox import tell
 from litgo_pipelines.marketplace.vectors import Vectors, put
 from litgo_pipelines.settings import LitgoError
 
@@ -30,7 +31,13 @@ WHERE k.id = :id
 _UNDECIDED = """
 SELECT t.case_id, k.area AS likeliest, t.confidence, t.urgency_h, t.complexity, t.created_at, k.summary
 FROM litgo.triages t JOIN litgo.cases k ON k.id = t.case_id
-WHERE t.area IS NULL AND t.decided_at IS NULL ORDER BY t.created_at + t.urgency_h * interval '1 hour', t.case_id LIMIT :most
+WHERE t.area IS NULL AND t.decided_at IS NULL AND k.status = 'triage'
+ORDER BY t.created_at + t.urgency_h * interval '1 hour', t.case_id LIMIT :most
+"""
+_WAITING = """
+SELECT count(*) AS cases, count(*) FILTER (WHERE due < :at) AS overdue, min(due) AS next_due
+FROM (SELECT t.created_at + t.urgency_h * interval '1 hour' AS due FROM litgo.triages t JOIN litgo.cases k ON k.id = t.case_id
+      WHERE t.area IS NULL AND t.decided_at IS NULL AND k.status = 'triage') undecided
 """
 _LATEST = """
 SELECT t.case_id, t.area, t.subarea, t.confidence, t.urgency_h, t.complexity, t.created_at, t.decided_by, k.status
@@ -86,6 +93,20 @@ class Undecided:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """How many cases wait for a person.
+
+    Attributes:
+        overdue: those of them that have waited for longer than they had time.
+        next_due: by when the most urgent one had to be decided; None: none waits.
+    """
+
+    cases: int
+    overdue: int
+    next_due: datetime | None
+
+
+@dataclass(frozen=True)
 class Triaged:
     """A case that was triaged.
 
@@ -131,7 +152,8 @@ def record(
 ) -> None:
     """Store the case with what was found, and complete its request's row.
 
-    A case of whose area the triage is not sure waits in the state `triage`, under the likeliest area, and is offered to nobody.
+    A case of whose area the triage is not sure waits in the state `triage`, under the likeliest area, and is offered to nobody: the
+    operators are told of it.
 
     Args:
         vectors: of the telling, one row each, in registered spaces; kept, so that matching the case asks no model again.
@@ -179,7 +201,22 @@ def record(
     digest = hashlib.md5(telling.text.encode(), usedforsecurity=False).hexdigest()
     for one in vectors:
         put(connection, "case", [telling.case_id], [digest], one, at)
+    if judged.area is None:
+        _tell_undecided(connection, telling.case_id, judged, at)
     _finish(connection, request_id, telling.case_id, judged.space, answer, duration_ms)
+
+
+def _tell_undecided(connection: Connection, case_id: UUID, judged: Judged, at: datetime) -> None:
+    """Nothing of the client's words: a mail goes further than the list of those that wait."""
+    due = at + timedelta(hours=judged.urgency_h)
+    body = (
+        f"The triage is not sure what case {case_id} is about; {judged.likely[0]} is likeliest. It is offered to nobody until a person "
+        f"decides, and has {judged.urgency_h} h: until {due.astimezone(UTC):%Y-%m-%d %H:%M} UTC. Read it with `litgo triage list "
+        f"--undecided`, then run `litgo triage decide {case_id} --area AREA --by NAME --reason TEXT`."
+    )
+    details = {"case_id": str(case_id), "likeliest": judged.likely[0], "urgency_h": judged.urgency_h}
+    subject = f"A case waits for a person to decide its area, within {judged.urgency_h} h"
+    tell(connection, key=f"undecided:{case_id}", subject=subject, body=body, at=at, details=details)
 
 
 def _finish(connection: Connection, request_id: UUID, case_id: UUID, space: str, answer: dict[str, Any], duration_ms: float) -> None:
@@ -194,6 +231,13 @@ def undecided(connection: Connection, most: int) -> list[Undecided]:
     from sqlalchemy import text
 
     return [Undecided(**row) for row in connection.execute(text(_UNDECIDED), {"most": most}).mappings()]
+
+
+def waiting(connection: Connection, at: datetime) -> Waiting:
+    """How many cases wait for a person at a time, and whether one has waited for too long."""
+    from sqlalchemy import text
+
+    return Waiting(**connection.execute(text(_WAITING), {"at": at}).mappings().one())
 
 
 def latest(connection: Connection, most: int) -> list[Triaged]:

@@ -55,9 +55,14 @@ class Lexicon:
         if self._index is not None:
             self._index.index(told, show_progress=False)
 
-    def scores(self, query: str) -> NDArray[np.float64]:
-        """BM25 of every document, at least 0; 0 where no word is shared. Shape (n,)."""
+    def scores(self, query: str, *, once: bool = False) -> NDArray[np.float64]:
+        """BM25 of every document, at least 0; 0 where no word is shared. Shape (n,).
+
+        Args:
+            once: count each word of the query once, however often it is there.
+        """
         known = [] if self._index is None else [word for word in words(query) if word in self._index.vocab_dict]
+        known = list(dict.fromkeys(known)) if once else known
         return np.asarray(self._index.get_scores(known), dtype=np.float64) if known else np.zeros(self._count)
 
 

@@ -47,7 +47,7 @@ class Meanings:
             return None
         stored = self._stored(case, wanted)
         if stored is None or stored.space != wanted[0]:
-            embedded = self._embedded(embedding, case.summary)
+            embedded = self._embedded(embedding, case.summary, wanted)
             return next((embedded[space] for space in wanted if space in embedded), stored)
         return stored
 
@@ -57,11 +57,11 @@ class Meanings:
             found = (read(connection, space, "case", [case.id]) for space in spaces)
             return next((one for one in found if one.known.all()), None)
 
-    def _embedded(self, embedding: Embedding, summary: str) -> dict[str, Vectors]:
+    def _embedded(self, embedding: Embedding, summary: str, wanted: Sequence[str]) -> dict[str, Vectors]:
         from litgo_pipelines.integrations.calls import VendorRefused, VendorUnavailable
 
         try:
-            found = embedding.texts([summary], Deadline.after(self._seconds))
+            found = embedding.texts([summary], Deadline.after(self._seconds), wanted)
         except (VendorUnavailable, VendorRefused) as error:
             raise Refusal(503, "vendor_away", f"{error} (FALLBACK_ENABLED is false)", retry_after=5) from None
         if found.in_fallback:

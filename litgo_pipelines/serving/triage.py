@@ -190,7 +190,7 @@ class Triaging:
         return TriageAnswered(answer)
 
     def _judge_and_record(self, question: TriageQuestion, telling: Telling, deadline: Deadline, begun: datetime) -> TriageAnswer:
-        texts = Texts({}) if self._embedding is None else self._embedding.texts([telling.text], deadline)
+        texts = Texts({}) if self._embedding is None else self._embedding.texts([telling.text], deadline, self.examples.spaces)
         vectors = [Vectors(space, rows) for space, rows in texts.by_space.items()]
         judged = self.examples.triage(deadline).judge(telling.text, vectors)
         fallback = self._in_fallback(judged, texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -242,6 +242,34 @@ def test_a_lawyers_vector_follows_what_is_handled(town: Town) -> None:
     town.execute("UPDATE litgo.contracts SET status = 'canceled' WHERE id = :id", id=only)
     assert refreshed() == (0, 0)
     assert np.isnan(vector(town, LOCAL, "lawyer", lawyer)).all()
+
+
+def test_what_came_since_a_moment_is_counted_alone(town: Town) -> None:
+    """New cases, and lawyers with a new contract, each of whom is held against all that the lawyer handled."""
+    embedding = Embedding(WordModel())
+    old, new = town.lawyer(), town.lawyer()
+    for lawyer in (old, new):
+        town.contract(lawyer, NOON - 3 * DAY, case=town.case(summary=f"antigo {lawyer}", created_at=NOON - 3 * DAY))
+
+    def since(at: datetime) -> list[tuple[int, int]]:
+        """Wanted and current, of cases and of lawyers."""
+        with town.engine.connect() as connection:
+            found = [coverage(connection, [LOCAL], entity, NOON, at)[0] for entity in ("case", "lawyer")]  # type: ignore[arg-type]
+        return [(one.wanted, one.current) for one in found]
+
+    assert since(NOON - DAY) == [(0, 0), (0, 0)]
+    assert since(NOON - 4 * DAY) == [(2, 0), (0, 0)]
+    refresh_cases(town.engine, embedding, NOON)
+    refresh_lawyers(town.engine, embedding, NOON)
+    assert since(NOON - 4 * DAY) == [(2, 2), (2, 2)]
+    case = town.case(summary="novo", created_at=NOON - DAY / 2)
+    assert since(NOON - DAY) == [(1, 0), (0, 0)]
+    refresh_cases(town.engine, embedding, NOON)
+    town.contract(new, NOON - DAY / 4, case=case)
+    assert since(NOON - DAY) == [(1, 1), (1, 0)]
+    refresh_lawyers(town.engine, embedding, NOON)
+    assert since(NOON - DAY) == [(1, 1), (1, 1)]
+    assert since(NOON) == [(0, 0), (0, 0)]
 
 
 def test_coverage_of_nothing_is_unknown(town: Town) -> None:

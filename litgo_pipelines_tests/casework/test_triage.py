@@ -17,6 +17,7 @@ from litgo_pipelines.casework.triage_examples import COLUMNS, Example, UnusableE
 from litgo_pipelines.casework.triage_quality import TriageQuality, measure
 from litgo_pipelines.casework.triage_words import enriched
 from litgo_pipelines.marketplace.vectors import Vectors
+from litgo_pipelines.ranking.text import vectorise
 from litgo_pipelines.settings import PROJECT_FOLDER
 from litgo_pipelines.simulation.texts import AREAS
 
@@ -62,7 +63,7 @@ def test_examples_are_nobody_elses_sentences() -> None:
 
 
 def test_without_any_model_most_held_out_tellings_find_their_area() -> None:
-    """By words alone .77 were right when this was written, .81 of those named; no area is left behind."""
+    """By words alone .77 were right when this was written, .84 of those named; no area is left behind."""
     found = quality()
     assert found.space == "bm25"
     assert found.accuracy >= 0.72
@@ -94,9 +95,41 @@ def test_what_says_nothing_gets_no_area(told: str) -> None:
 
 
 def test_most_held_out_tellings_without_an_area_are_left_to_a_person() -> None:
-    """Two thirds were when this was written: some tell a matter of another law in words of ours."""
+    """.61 were when this was written: some tell a matter of another law in words of ours, some tell much that is none."""
     assert quality().abstained is not None
     assert quality().abstained >= 0.55
+
+
+def named(beginning: str) -> float:
+    """Share of the long held-out tellings with such ids that get an area."""
+    pairs = [judged for one, judged in zip(*held_out(), strict=True) if one.id.startswith(beginning)]
+    assert all(len(one.text.split()) >= 80 for one in held_out()[0] if one.id.startswith(beginning))
+    return float(np.mean([judged.area is not None for judged in pairs]))
+
+
+def test_much_that_says_nothing_of_law_is_left_to_a_person() -> None:
+    """Recipes, outings and rules of a game: by words alone 6 of 16 got an area when this was written, none of them surely."""
+    surest = max(judged.confidence for one, judged in zip(*held_out(), strict=True) if one.id.startswith("l-fora-"))
+    assert named("l-fora-") <= 0.45
+    assert surest < 0.8
+
+
+def test_much_that_tells_a_matter_gets_its_area() -> None:
+    """Abstaining from whatever is long would be no help: all 8 got an area when this was written, 7 the right one."""
+    pairs = [(one, judged) for one, judged in zip(*held_out(), strict=True) if one.id.startswith("l-") and one.area]
+    assert len(pairs) == len(AREAS)
+    assert sum(one.area == judged.area for one, judged in pairs) >= 6
+
+
+def test_what_is_said_three_times_is_no_surer_than_said_once() -> None:
+    """Confidence is of what is told, not of how often; also in a space of vectors, where the vector stays the same."""
+    examples = tuple(read_examples())
+    in_space = Triage(examples, 0.5, (Vectors("words", vectorise([one.text for one in examples])),))
+    for one in held_out()[0][::4]:
+        thrice = " ".join([one.text] * 3)
+        vectors = [Vectors("words", vectorise([one.text]))]
+        assert abs(by_words().judge(thrice).confidence - by_words().judge(one.text).confidence) < 0.01
+        assert abs(in_space.judge(thrice, vectors).confidence - in_space.judge(one.text, vectors).confidence) < 0.01
 
 
 def test_a_telling_like_an_example_is_that_subarea() -> None:

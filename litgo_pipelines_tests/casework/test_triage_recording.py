@@ -9,11 +9,23 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
+from litgo_pipelines.casework.embedding import Embedding
+from litgo_pipelines.casework.embedding_quality import labelled_examples, measure, with_kept_examples
 from litgo_pipelines.casework.recording import RequestGivenUp, fail_request
 from litgo_pipelines.casework.refusals import NotAllowed, Unknown
 from litgo_pipelines.casework.triage import Judged, Near
 from litgo_pipelines.casework.triage_examples import keep_examples, read_examples
-from litgo_pipelines.casework.triage_recording import CaseStored, Telling, decide, latest, open_triage, record, undecided
+from litgo_pipelines.casework.triage_recording import (
+    CaseStored,
+    Telling,
+    Waiting,
+    decide,
+    latest,
+    open_triage,
+    record,
+    undecided,
+    waiting,
+)
 from litgo_pipelines.integrations.calls import VendorUnavailable
 from litgo_pipelines.settings import LitgoError
 from litgo_pipelines_tests.casework.embedders import WordModel
@@ -26,13 +38,13 @@ SURE = Judged("civil", "cobrança", 720, "LOW", 0.9, "bm25", ("civil", "penal"),
 UNSURE = Judged(None, None, 48, "HIGH", 0.3, "bm25", ("família", "civil"), ())
 
 
-def triaged(engine: Engine, judged: Judged, case_id: UUID | None = None) -> UUID:
+def triaged(engine: Engine, judged: Judged, case_id: UUID | None = None, at: datetime = NOW) -> UUID:
     """A stored triage of a new client."""
     telling = Telling(case_id or uuid4(), uuid4(), "ele me deve", None, None, 50)
     request_id = uuid4()
     with engine.begin() as connection:
-        open_triage(connection, request_id, NOW, None, None)
-        record(connection, request_id, telling, judged, [], {"told": "this"}, NOW, 12.0)
+        open_triage(connection, request_id, at, None, None)
+        record(connection, request_id, telling, judged, [], {"told": "this"}, at, 12.0)
     return telling.case_id
 
 
@@ -69,6 +81,45 @@ def test_an_unsure_triage_waits_under_the_likeliest_area(engine: Engine) -> None
     with engine.connect() as connection:
         assert [found.case_id for found in undecided(connection, 10)] == [case_id]
         assert len(latest(connection, 10)) == 2
+
+
+def test_the_operators_are_told_of_what_waits_for_them(engine: Engine) -> None:
+    """Once, of the case, its likeliest area and its time, and nothing that the client said; of a case that is sure nothing is told."""
+    case_id = triaged(engine, UNSURE)
+    triaged(engine, SURE)
+    told = one(engine, "SELECT * FROM litgo.notifications")
+    assert (told.key, told.audience, told.created_at) == (f"undecided:{case_id}", "ops", NOW)
+    assert told.details == {"case_id": str(case_id), "likeliest": "família", "urgency_h": 48}
+    assert all(word in told.body for word in (str(case_id), "família", "2026-03-12 12:00 UTC", "litgo triage decide"))
+    assert "ele me deve" not in f"{told.subject}{told.body}{told.details}"
+
+
+def test_nobody_is_told_of_a_case_that_was_not_stored(engine: Engine) -> None:
+    """The message is part of the case's transaction."""
+    request_id = uuid4()
+    with engine.begin() as connection:
+        open_triage(connection, request_id, NOW, None, None)
+        fail_request(connection, request_id, TimeoutError(), timedelta(seconds=1))
+    with pytest.raises(RequestGivenUp), engine.begin() as connection:
+        record(connection, request_id, Telling(uuid4(), uuid4(), "x", None, None, 50), UNSURE, [], {}, NOW, 1.0)
+    assert one(engine, "SELECT count(*) FROM litgo.notifications")[0] == 0
+
+
+def test_what_waits_is_counted_until_it_is_decided_or_withdrawn(engine: Engine) -> None:
+    """A case is late once its own hours are over."""
+    first, second, third = (triaged(engine, UNSURE) for _ in range(3))
+    due = NOW + timedelta(hours=48)
+    with engine.connect() as connection:
+        assert waiting(connection, due) == Waiting(3, 0, due)
+        assert waiting(connection, due + timedelta(seconds=1)) == Waiting(3, 3, due)
+    settle(engine, first)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE litgo.cases SET status = 'canceled' WHERE id = :id"), {"id": second})
+    with engine.connect() as connection:
+        assert waiting(connection, NOW) == Waiting(1, 0, due)
+    settle(engine, third)
+    with engine.connect() as connection:
+        assert waiting(connection, due) == Waiting(0, 0, None)
 
 
 def test_a_case_is_stored_once(engine: Engine) -> None:
@@ -142,3 +193,18 @@ def test_a_model_is_asked_for_each_example_once(engine: Engine) -> None:
     assert (found.rows == again.rows).all()
     assert found.space == model.space.name
     assert abs(found.rows - model.embed([one.text for one in examples])).max() < 1e-3
+
+
+def test_measuring_the_models_asks_each_for_an_example_once(engine: Engine) -> None:
+    """What a second measurement needs is stored; the figures are those of the models themselves."""
+    vendor, local = WordModel("vendor"), WordModel()
+    embedding = with_kept_examples(Embedding(local, vendor), engine, NOW)
+    first = measure(embedding, labelled_examples()[:1])
+    assert len(vendor.asked) == len(set(vendor.asked)) == len(local.asked) >= 100
+    asked = [*vendor.asked], [*local.asked]
+    again = measure(embedding, labelled_examples()[:1])
+    assert (vendor.asked, local.asked) == asked
+    assert again == first
+    plain = measure(Embedding(WordModel(), WordModel("vendor")), labelled_examples()[:1])
+    assert [one.scorer for one in first.scored] == [one.scorer for one in plain.scored]
+    assert first.of("hybrid") == pytest.approx(plain.of("hybrid"), abs=0.005)

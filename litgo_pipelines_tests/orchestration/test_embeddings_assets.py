@@ -13,6 +13,8 @@ from litgo_pipelines.orchestration.pictures import MOST_BYTES
 from litgo_pipelines.orchestration.sensors.due import AGAIN
 from litgo_pipelines.orchestration.sensors.embeddings import Cursor
 from litgo_pipelines.ranking.retrieval import Scored
+from litgo_pipelines.simulation.vendors.openai import KEY, OpenAIStandIn
+from litgo_pipelines.simulation.vendors.server import faulty_server
 from litgo_pipelines_tests.casework.conftest import NOON, Town
 from litgo_pipelines_tests.casework.embedders import WordModel
 from litgo_pipelines_tests.orchestration.conftest import Location, Ticks
@@ -63,6 +65,21 @@ def test_a_run_embeds_what_the_sensor_found_missing(location: Location, town: To
     earlier = {space: one.model_copy(update={"at": one.at - AGAIN}) for space, one in asked.items() if one.at is not None}
     ticks.cursor = Cursor(spaces=earlier).model_dump_json()
     assert ticks.tick() is not None
+
+
+def test_a_vendor_is_sent_nothing_twice(location: Location, town: Town) -> None:
+    """Case and examples go out with the first run; the second one measures by what is stored, and comes to the same."""
+    del town
+    with faulty_server(OpenAIStandIn().answer) as openai:
+        given = {"openai_api_key": KEY, "openai_base_url": f"{openai.url}/v1", "local_embedding_model": "none"}
+        first = location.execute("embed_texts", **given)
+        sent = len(openai.requests)
+        assert "não recebi as horas extras" in "".join(one.body.decode() for one in openai.requests)
+        again = location.execute("embed_texts", **given)
+        assert len(openai.requests) == sent >= 2
+    ((before,), (after,)) = (found.get_asset_check_evaluations() for found in (first, again))
+    assert before.metadata["share_of_primary"] == after.metadata["share_of_primary"]
+    assert (first.success, again.success) == (True, True)
 
 
 def test_a_vendor_that_did_not_finish_is_shown() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from litgo_pipelines.orchestration.sensors.embeddings import Cursor, Observed, plan
+from litgo_pipelines.orchestration.sensors.embeddings import COUNTED_FOR, LATE, Cursor, Observed, observe, plan
 
 NOW = datetime(2026, 3, 10, 15, tzinfo=UTC)
 LOCAL, VENDOR = "local@1:4", "vendor@1:4"
@@ -65,6 +65,64 @@ def test_once_the_vendor_answers_again_its_pauses_are_forgotten() -> None:
     back = plan(cursor, {VENDOR: Observed(30, NOW + 71 * MINUTE)}, NOW + 90 * MINUTE)
     assert back.start
     assert back.cursor.spaces[VENDOR].repeats == 0
+
+
+class Place:
+    """A marketplace with one space: what is due in all of it, and of what came lately.
+
+    Attributes:
+        looked: since when each look was; None: everything.
+    """
+
+    def __init__(self, everything: int, lately: int) -> None:
+        self.everything, self.lately = everything, lately
+        self.looked: list[datetime | None] = []
+        self.cursor = Cursor()
+
+    def tick(self, minute: int) -> bool:
+        """Whether a run is started, as the sensor has it."""
+        now = NOW + minute * MINUTE
+        found = plan(*observe(self.cursor, [LOCAL], self.look, now), now)
+        self.cursor = Cursor.parsed(found.cursor.model_dump_json())
+        return found.start
+
+    def look(self, since: datetime | None) -> dict[str, Observed]:
+        self.looked.append(since)
+        return {LOCAL: Observed(self.everything if since is None else self.lately)}
+
+
+def test_everything_is_counted_once_an_hour() -> None:
+    """In between only what came since the last count is looked at, what was written late included, and starts a run as well."""
+    place = Place(0, 0)
+    assert not any(place.tick(minute) for minute in range(150))
+    full = [minute for minute, since in enumerate(place.looked) if since is None]
+    assert full == [0, 60, 120]
+    assert place.looked[59] == NOW - LATE
+    assert place.looked[119] == NOW + COUNTED_FOR - LATE
+    place.lately = 2
+    assert place.tick(150)
+    assert None not in place.looked[121:]
+
+
+def test_what_a_count_found_stays_due_until_a_run_was_there_for_it() -> None:
+    """Old vectors that are missing start one run, and the count after it tells whether it helped."""
+    place = Place(5000, 0)
+    assert place.tick(0)
+    place.everything = 0
+    assert not any(place.tick(minute) for minute in range(1, 30))
+    assert place.looked.count(None) == 2
+    stuck = Place(5000, 0)
+    started = [minute for minute in range(180) if stuck.tick(minute)]
+    assert started == [0, 10, 30, 70, 150]
+    assert stuck.looked.count(None) <= len(started) + 4
+
+
+def test_models_of_another_space_are_counted_at_once() -> None:
+    """A vendor that is configured has vectors for nothing."""
+    place = Place(0, 0)
+    place.tick(0)
+    cursor, found = observe(place.cursor, [LOCAL, VENDOR], lambda _since: {LOCAL: Observed(0), VENDOR: Observed(7)}, NOW + MINUTE)
+    assert plan(cursor, found, NOW + MINUTE).reason == "7 in vendor@1:4 are due"
 
 
 def test_somebody_elses_cursor_is_told() -> None:

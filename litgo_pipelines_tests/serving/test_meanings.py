@@ -190,6 +190,7 @@ def test_a_space_that_knows_few_of_the_lawyers_is_not_used(house: House) -> None
     house.vendor.asked.clear()
     with house.served() as served:
         assert ask(served)["embedding_space"] == hybrid_space("local@1:3")
+    assert "minha demissão" not in house.vendor.asked
 
 
 def test_without_any_vectors_of_lawyers_words_alone_are_compared(house: House) -> None:

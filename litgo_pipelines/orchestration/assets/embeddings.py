@@ -69,12 +69,15 @@ def _refreshed(
 
 @dg.asset_check(asset=case_embeddings, blocking=False)
 def fallback_quality(project: Project) -> dg.AssetCheckResult:
-    """Without a vendor the labelled examples are found at least nine tenths as well as with it, and never worse than by words alone."""
-    from litgo_pipelines.casework.embedding_quality import labelled_examples, measure
+    """Without a vendor the labelled examples are found at least nine tenths as well as with it, and never worse than by words alone.
+
+    By their stored vectors: a model is asked for those alone that are missing.
+    """
+    from litgo_pipelines.casework.embedding_quality import labelled_examples, measure, with_kept_examples
     from litgo_pipelines.orchestration.embedding_figures import quality_metadata
 
-    with _embedding(project) as (_, embedding):
-        found = measure(embedding, labelled_examples())
+    with _embedding(project) as (engine, embedding):
+        found = measure(with_kept_examples(embedding, engine, datetime.now(UTC)), labelled_examples())
     told = f"{found.fallback}: NDCG@10 {found.of(found.fallback):.3f} on the labelled examples"
     return dg.AssetCheckResult(
         passed=not found.faults,
