@@ -39,6 +39,7 @@ from litgo_pipelines.settings import SettingsError, load_settings
         ("LITGO_REFERENCE_DECISIONS", "99"),
         ("LITGO_PROVEN_HOURS", "-1"),
         ("LITGO_COOLDOWN_HOURS", "-1"),
+        ("LITGO_INTEREST_DAYS", "0.9"),
         *(
             (f"{vendor}_{what}", value)
             for vendor in ("OPENAI", "DOCUSIGN", "ONESIGNAL", "SENDGRID")
@@ -49,6 +50,15 @@ from litgo_pipelines.settings import SettingsError, load_settings
         ("FALLBACK_ENABLED", "maybe"),
         ("LITGO_BREAKER_FAILURES", "0"),
         ("LITGO_BREAKER_SECONDS", "-60"),
+        ("LITGO_OPS_EMAILS", "foo, bar"),
+        ("LITGO_OPS_EMAILS", "ops@example.com; ana@example.com"),
+        ("LITGO_OPS_EMAILS", "ops@example.com, Ana Silva <ana@example.com>"),
+        ("LITGO_OPS_EMAILS", "ops@example.com, @example.com"),
+        ("SENDGRID_FROM", "x"),
+        ("SENDGRID_FROM", "litgo@"),
+        ("SENDGRID_FROM", "lit go@example.com"),
+        ("SENDGRID_FROM", "litgo@@example.com"),
+        ("SENDGRID_FROM", "litgo@example.com\n"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
@@ -58,6 +68,16 @@ def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, v
         load_settings()
     assert variable.lower() in str(told.value).lower()
     assert "\n" not in str(told.value)
+
+
+def test_addresses_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several, or nobody."""
+    monkeypatch.setenv("SENDGRID_FROM", "avisos+litgo@exemplo.adv.br")
+    monkeypatch.setenv("LITGO_OPS_EMAILS", " ops@example.com,joão@exemplo.com ,")
+    found = load_settings()
+    assert (found.sendgrid_from, found.litgo_ops_emails) == ("avisos+litgo@exemplo.adv.br", ["ops@example.com", "joão@exemplo.com"])
+    monkeypatch.setenv("LITGO_OPS_EMAILS", "")
+    assert load_settings().litgo_ops_emails == []
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,8 @@ class _Round:
     def run(self, seconds: float | None) -> Delivery:
         until = None if seconds is None else time.monotonic() + seconds
         with self.engine.connect() as connection:
-            of = notifications.due(connection, self.reach, self.clock(), self.settings.litgo_notification_hours).messages
+            found = notifications.due(connection, self.reach, self.clock(), self.settings.litgo_notification_hours)
+        of = found.messages + found.hopeless
         self._tidy()
         self.told(self.done.ended, of)
         running: set[Future[tuple[Claimed, Ending]]] = set()
@@ -168,9 +169,10 @@ class _Round:
         """Send a message and write its ending. A worker that slept until its claim ran out sends nothing."""
         import structlog
 
-        late = message.claimed_until - self.clock() < self.longest
-        held_up = Later("the worker was held up before it could send", self.clock(), message.uncertain)
-        ending = held_up if late else self._by_push(message) if message.channel == "push" else self._by_mail(message)
+        try:
+            ending = self._tried(message)
+        except Exception as error:
+            ending = self._of_ours(message, error, begun=False)
         with self.engine.begin() as connection:
             written = notifications.finish(connection, message, ending, self.clock())
         log = structlog.get_logger(__name__).bind(notification=message.id, channel=message.channel)
@@ -180,6 +182,27 @@ class _Round:
             log.warning("notification not delivered", ending=type(ending).__name__, trouble=ending.trouble)
         return message, ending
 
+    def _tried(self, message: Claimed) -> Ending:
+        if message.claimed_until - self.clock() < self.longest:
+            return Later("the worker was held up before it could send", self.clock(), message.uncertain)
+        return self._by_push(message) if message.channel == "push" else self._by_mail(message)
+
+    def _of_ours(self, message: Claimed, error: Exception, *, begun: bool) -> Ending:
+        """How a message ends on an error that is not the vendor's, so that the other messages go on.
+
+        Args:
+            begun: whether the vendor may have been asked.
+        """
+        import structlog
+
+        trouble = f"an error of ours: {type(error).__name__}"
+        if begun and message.channel == "email":
+            return Unclear(trouble)
+        log = structlog.get_logger(__name__)
+        log.error("notification not sent", notification=message.id, channel=message.channel, trouble=trouble)
+        uncertain = message.channel == "push" and (begun or message.uncertain)
+        return Later(trouble, self.clock() + pause(message.tries + 1), uncertain)
+
     def _count(self, message: Claimed, ending: Ending) -> None:
         self.done.add(message, ending)
         if isinstance(ending, Later) and ending.left_alone:
@@ -187,8 +210,9 @@ class _Round:
 
     def _by_push(self, message: Claimed) -> Ending:
         assert self.carriers.push is not None
+        push = push_of(message)
         try:
-            found = self.carriers.push.push(push_of(message))
+            found = self.carriers.push.push(push)
         except VendorUnavailable as error:
             uncertain = error.maybe_taken or message.uncertain
             if error.outcome == "http_429" and not uncertain and message.tries + 1 < BUSY_TRIES:
@@ -201,6 +225,8 @@ class _Round:
             hopeless = error.status in _ABOUT_THE_MESSAGE and not uncertain
             ending = Failed(str(error)) if hopeless else self._later(message, error, uncertain=uncertain)
             return self._instead(message, str(error)) or ending
+        except Exception as error:
+            return self._of_ours(message, error, begun=True)
         if isinstance(found, NoSubscriber):
             trouble = "OneSignal knows no device of this person"
             return self._instead(message, trouble) or Later(trouble, self.clock() + UNSUBSCRIBED_PAUSE)
@@ -222,6 +248,8 @@ class _Round:
             return Unclear(str(error)) if error.maybe_taken else self._later(message, error)
         except VendorRefused as error:
             return Failed(str(error)) if error.status in _ABOUT_THE_MESSAGE else self._later(message, error)
+        except Exception as error:
+            return self._of_ours(message, error, begun=True)
 
     def _later(self, message: Claimed, error: VendorUnavailable | VendorRefused, *, uncertain: bool = False) -> Later:
         left_alone = isinstance(error, VendorUnavailable) and error.outcome == "breaker_open"

@@ -98,10 +98,11 @@ WHERE id = :id AND claim = :claim AND status IN ('sending', 'unknown')
 """
 
 _DUE = f"""
-SELECT count(*), max(id) FROM (
-    SELECT id FROM litgo.notifications WHERE status = 'sending' AND claimed_until <= :at
+SELECT count(*) FILTER (WHERE urgent), max(id) FILTER (WHERE urgent), count(*) FILTER (WHERE NOT urgent) FROM (
+    SELECT id, true AS urgent FROM litgo.notifications WHERE status = 'sending' AND claimed_until <= :at
     UNION ALL
-    SELECT id FROM litgo.notifications WHERE status = 'queued' AND ((due_at <= :at AND {_REACHABLE}) OR {_GIVEN_UP})
+    SELECT id, due_at <= :at AND {_REACHABLE} FROM litgo.notifications
+    WHERE status = 'queued' AND ((due_at <= :at AND {_REACHABLE}) OR {_GIVEN_UP})
 ) due
 """
 
@@ -314,10 +315,17 @@ def _tell_operators(connection: Connection, at: datetime) -> None:
 
 @dataclass(frozen=True)
 class Due:
-    """What a run would find to do: how many messages, and the id of the newest of them."""
+    """What a run would find to do.
+
+    Attributes:
+        messages: that can be sent, or were left behind.
+        newest: id of the newest of these; None: there are none.
+        hopeless: further messages that would only be given up.
+    """
 
     messages: int
     newest: int | None
+    hopeless: int
 
 
 def due(connection: Connection, reach: Reach, at: datetime, hours: float) -> Due:

@@ -1,4 +1,8 @@
-"""What is kept for a while only: logs and ledgers that would grow without bound. Facts of cases, offers and contracts are not touched."""
+"""What is kept for a while only: logs, ledgers and messages that would grow without bound.
+
+Facts of cases, offers and contracts stay, and so do messages that wait or are on their way, and those of which nobody knows whether they
+arrived: they are for a person to settle.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,15 @@ DELETE FROM litgo.idempotent_answers WHERE key IN (
     SELECT key FROM litgo.idempotent_answers WHERE created_at < :before ORDER BY created_at LIMIT :most
 )
 """
+# By when a message was sent or failed. That nobody is left for a case is told once, and cases are offered on for a year at most.
+_MESSAGES = """
+DELETE FROM litgo.notifications WHERE id IN (
+    SELECT id FROM litgo.notifications
+    WHERE status IN ('sent', 'failed') AND coalesce(sent_at, due_at) < :before
+    AND (key NOT LIKE 'nobody-left:%' OR created_at < :before - interval '1 year')
+    ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
+)
+"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ KEPT: Final = (
     Kept("match_candidates", 180, _CANDIDATES, "explanations and off-policy estimates look back half a year"),
     Kept("external_calls", 90, _CALLS, "breakers look back a day, people a quarter"),
     Kept("idempotent_answers", 30, _ANSWERS, "nobody repeats a request a month later"),
+    Kept("notifications", 180, _MESSAGES, "who was told what is asked for within half a year; the texts name people"),
 )
 
 

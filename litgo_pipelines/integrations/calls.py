@@ -32,8 +32,6 @@ JITTER: Final = 0.25
 
 _REFUSALS: Final[frozenset[Outcome]] = frozenset({"http_3xx", "http_4xx"})
 _OPERATION = re.compile(r"[a-z][a-z_]{0,49}")
-# What reading an answer of another shape than expected raises; pydantic's and json's errors are ValueErrors.
-_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 
 
 class VendorUnavailable(LitgoError):
@@ -82,8 +80,8 @@ def call(
     Args:
         operation: what is asked for, as the ledger names it: a fixed word of small letters and underscores.
         request: with its body in memory, for it may be sent again.
-        read: turns an answer with a status of 2xx into what is wanted; raises a ValueError, LookupError, TypeError or AttributeError where
-            it cannot.
+        read: turns an answer with a status of 2xx into what is wanted; whatever it raises says that it
+            cannot.
         deadline: of several calls together, in place of the policy's own.
 
     Raises:
@@ -155,7 +153,8 @@ class _Calling:
         try:
             if found.answer is not None and outcome == "ok":
                 return read(found.answer)
-        except _UNREADABLE as error:
+        except Exception as error:
+            # An answer of another shape than expected can make any of them: ValueError, KeyError, RecursionError.
             outcome, error_class = "malformed", type(error).__name__
         finally:
             self._count(outcome)

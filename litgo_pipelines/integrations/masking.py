@@ -2,6 +2,8 @@
 
 Known by their shape: CPF, CNPJ (with letters as well), e-mail addresses, Brazilian phone numbers, numbers of court cases (CNJ) and of
 lawyers (OAB). Names and addresses of people are not recognised.
+
+What is repeated does not give back what it took (`++`, `?+`), so that no text makes a pattern try much at a place.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Final
+
+_Masks = tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
 
 _DASH: Final = r"[-\u2010-\u2015\u2212]"
 _UF: Final = r"(?:AC|AL|AM|AP|BA|CE|DF|ES|GO|MA|MG|MS|MT|PA|PB|PE|PI|PR|RJ|RN|RO|RR|RS|SC|SE|SP|TO)"
@@ -19,50 +23,58 @@ _NOT_DECIMAL: Final = r"(?!,\d{1,2}(?!\d))"
 _START: Final = rf"(?<!\d)(?<!\d[.,/])(?<!\d{_DASH}){_NOT_MONEY}"
 # Numbers do not go on in the next line.
 _SPACE: Final = r"[^\S\n]"
-_MAYBE: Final = rf"{_SPACE}?"
-_GAP: Final = rf"(?:{_SPACE}|\.|{_DASH})"
+_MAYBE: Final = rf"{_SPACE}?+"
+_GAP: Final = r"(?!\n)[\s.\-\u2010-\u2015\u2212]"
 
 _EMAIL_WORD: Final = r"[\w.!#$%&'*+/=?^`{|}~-]"
-_EMAIL = re.compile(rf"(?<!{_EMAIL_WORD}){_EMAIL_WORD}+{_MAYBE}@{_MAYBE}[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(rf"(?<!{_EMAIL_WORD}){_EMAIL_WORD}++{_MAYBE}@{_MAYBE}[\w-]++(?:\.[\w-]++)++")
 
 # Whoever writes the points and dashes of a case number may leave out its leading zeros.
 _LAWSUIT = re.compile(
-    rf"(?<!\d)(?:\d{{1,7}}{_MAYBE}{_DASH}{_MAYBE}\d\d\.\d{{4}}\.\d\.\d\d\.\d{{4}}"
-    rf"|\d{{7}}{_GAP}?\d\d{_GAP}?\d{{4}}{_GAP}?\d{_GAP}?\d\d{_GAP}?\d{{4}})(?!\d)"
+    rf"(?<!\d)(?:\d{{1,7}}+{_MAYBE}{_DASH}{_MAYBE}\d\d\.\d{{4}}\.\d\.\d\d\.\d{{4}}"
+    rf"|\d{{7}}(?:{_GAP})?+\d\d(?:{_GAP})?+\d{{4}}(?:{_GAP})?+\d(?:{_GAP})?+\d\d(?:{_GAP})?+\d{{4}})(?!\d)"
 )
 
-_OAB_WORD: Final = r"(?:sob|o|de|da|do|com|seccional|inscrição|inscrito|inscrita|registro|número|numero|num|no)"
-_OAB_BEFORE: Final = rf"(?:[\s/:.,()#]|{_DASH}|\b{_OAB_WORD}\b|\bn[º°o.]?|{_UF}(?![^\W\d_]))"
+_WORD_ENDS: Final = r"(?![^\W\d_ªº])"
+_OAB_WORD: Final = (
+    r"(?:n\.?+[º°]s|n|nr|nro|num|núm|numero|número|no|nos|sob|o|os|de|da|do|com|seccional|inscrição|inscrit[oa]|registro|registrad[oa])"
+)
+# Each sign and each whole word is taken in one way.
+_OAB_BEFORE: Final = rf"(?:[\s/:.,()#ªº°]|{_DASH}|(?:{_UF}|{_OAB_WORD}){_WORD_ENDS})"
 _OAB = re.compile(
-    rf"\bO\.?A\.?B\.?(?P<before>{_OAB_BEFORE}{{0,20}}?)"
-    rf"(?P<number>\d{{1,3}}\.\d{{3}}|\d{{3,7}})(?!\d|[./]\d|{_MAYBE}[ªº°]){_NOT_DECIMAL}"
-    rf"(?:{_MAYBE}[-/]{_MAYBE}[A-Z]\b)?(?P<uf>{_MAYBE}[-/,(]?{_MAYBE}\b{_UF}\b\)?)?",
+    rf"\bO\.?+A\.?+B\.?+(?P<before>{_OAB_BEFORE}{{0,24}}+)"
+    rf"(?P<number>\d{{1,3}}+\.\d{{3}}|\d{{3,7}}+)(?!\d|[./]\d|{_MAYBE}[ªº°]){_NOT_DECIMAL}"
+    rf"(?:{_MAYBE}[-/]{_MAYBE}[A-Z]\b)?+(?P<uf>{_MAYBE}[-/,(]?+{_MAYBE}\b{_UF}\b\)?+)?+",
     re.IGNORECASE,
 )
 
 _CNPJ = re.compile(
-    rf"(?<!\d)\d\d(?:\.?\d{{3}}\.?\d{{3}}|{_SPACE}\d{{3}}{_SPACE}\d{{3}})"
-    rf"{_MAYBE}/?{_MAYBE}\d{{4}}{_MAYBE}{_DASH}?{_MAYBE}\d\d(?!\d)"
+    rf"(?<!\d)\d\d(?:\.?+\d{{3}}\.?+\d{{3}}|{_SPACE}\d{{3}}{_SPACE}\d{{3}})"
+    rf"{_MAYBE}/?+{_MAYBE}\d{{4}}{_MAYBE}(?:{_DASH})?+{_MAYBE}\d\d(?!\d)"
 )
 _CNPJ_OF_LETTERS = re.compile(
-    rf"(?<![^\W_])[^\W_]{{2}}(?P<point>\.?)[^\W_]{{3}}\.?[^\W_]{{3}}(?P<slash>/?)[^\W_]{{4}}(?P<dash>{_DASH}?)\d\d(?![^\W_])", re.ASCII
+    rf"(?<![^\W_])[^\W_]{{2}}(?P<point>\.?+)[^\W_]{{3}}\.?+[^\W_]{{3}}(?P<slash>/?+)[^\W_]{{4}}(?P<dash>(?:{_DASH})?+)\d\d(?![^\W_])",
+    re.ASCII,
 )
-_CNPJ_NAMED = re.compile(r"\bCNPJ\W{0,5}(?=[a-z]*\d)[a-z\d]{12}\d\d(?![^\W_])", re.IGNORECASE)
+_CNPJ_NAMED = re.compile(r"\bCNPJ\W{0,5}+(?=[a-z]{0,13}+\d)[a-z\d]{12}\d\d(?![^\W_])", re.IGNORECASE)
 
 _CPF = re.compile(
-    rf"(?<!\d){_NOT_MONEY}(?:\d{{3}}\.?{_MAYBE}\d{{3}}\.{_MAYBE}\d{{3}}|\d{{9}}|\d{{3}}(?P<gap>{_SPACE}|{_DASH})\d{{3}}(?P=gap)\d{{3}})"
-    rf"{_MAYBE}(?:{_DASH}|[./])?{_MAYBE}\d\d(?!\d)"
+    rf"(?<!\d){_NOT_MONEY}"
+    rf"(?:\d{{3}}\.?+{_MAYBE}\d{{3}}\.{_MAYBE}\d{{3}}|\d{{9}}|\d{{3}}(?P<gap>{_SPACE}|{_DASH})\d{{3}}(?P=gap)\d{{3}})"
+    rf"{_MAYBE}(?:{_DASH}|[./])?+{_MAYBE}\d\d(?!\d)"
 )
 
-_EIGHT: Final = rf"[2-9]\d{{3}}{_GAP}?\d{{4}}"
-_NINE: Final = rf"9{_GAP}?\d{{4}}{_GAP}?\d{{4}}"
-_AREA: Final = rf"\(?{_MAYBE}(?:0(?:{_MAYBE}\d\d{_GAP})?)?[1-9][1-9]{_MAYBE}\)?{_GAP}{{0,2}}"
-_PHONE = re.compile(rf"{_START}(?:(?:\+|00)?{_MAYBE}\(?55\)?{_GAP}{{0,2}})?{_AREA}(?:{_NINE}|{_EIGHT})(?!\d)")
+_EIGHT: Final = rf"[2-9]\d{{3}}(?:{_GAP})?+\d{{4}}"
+_NINE: Final = rf"9(?:{_GAP})?+\d{{4}}(?:{_GAP})?+\d{{4}}"
+_COUNTRY: Final = rf"(?:\+|00)?+{_MAYBE}\(?+55\)?+(?:{_GAP}){{0,2}}+"
+_AREA: Final = rf"\(?+{_MAYBE}(?:0(?:{_MAYBE}\d\d{_GAP})?)?[1-9][1-9]{_MAYBE}\)?+(?:{_GAP}){{0,2}}+"
+_WHOLE_PHONE: Final = rf"(?:{_COUNTRY})?{_AREA}(?:{_NINE}|{_EIGHT})(?!\d)"
+_PHONE = re.compile(rf"{_START}{_WHOLE_PHONE}")
 _PHONE_BARE = re.compile(rf"(?<!\d){_NOT_MONEY}(?:55|0)?[1-9][1-9](?:9\d{{8}}|[2-9]\d{{7}})(?!\d)")
-_PHONE_LOCAL = re.compile(
-    rf"{_START}(?:{_NINE}|[2-9]\d{{3}}{_GAP}\d{{4}}|[2-5]\d{{7}})(?!\d){_NOT_DECIMAL}(?!{_SPACE}(?:de{_SPACE})?(?:reais|mil))",
-    re.IGNORECASE,
-)
+_SHORT_PHONE: Final = rf"(?:{_NINE}|[2-9]\d{{3}}{_GAP}\d{{4}}|[2-5]\d{{7}})(?!\d){_NOT_DECIMAL}(?!{_SPACE}(?:de{_SPACE})?+(?:reais|mil))"
+_PHONE_LOCAL = re.compile(f"{_START}{_SHORT_PHONE}", re.IGNORECASE)
+_PHONE_ANYWHERE = re.compile(rf"(?<!\d){_NOT_MONEY}{_WHOLE_PHONE}")
+_PHONE_LOCAL_ANYWHERE = re.compile(rf"(?<!\d){_NOT_MONEY}{_SHORT_PHONE}", re.IGNORECASE)
 _DATE = re.compile(
     rf"{_YEAR}{_GAP}?{_YEAR}|{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2]){_YEAR}"
 )
@@ -74,20 +86,21 @@ def mask(text: str) -> str:
     Masking what is masked changes nothing. Amounts of money, dates, years and numbers of laws stay; eight digits without an area code that
     read as a date or as two years count as such.
     """
-    while (masked := _masked_once(text)) != text:
-        text = masked
+    rounds = 0
+    while (masked := _masked_once(text, _MASKS if rounds < _ROUNDS else _THOROUGH)) != text:
+        text, rounds = masked, rounds + 1
     return text
 
 
-def _masked_once(text: str) -> str:
-    for pattern, placeholder in _MASKS:
+def _masked_once(text: str, masks: _Masks) -> str:
+    for pattern, placeholder in masks:
         text = pattern.sub(placeholder, text)
     return text
 
 
 def _lawyer(found: re.Match[str]) -> str:
     """A number of four digits alone may be the year of an exam."""
-    named = found["uf"] or re.search(rf"\b{_UF}\b|\bn|sob", found["before"], re.IGNORECASE)
+    named = found["uf"] or re.search(rf"\b{_UF}\b|\bn|sob|[ºª°#]", found["before"], re.IGNORECASE)
     return "[OAB]" if named or not re.fullmatch(_YEAR, found["number"]) else found[0]
 
 
@@ -125,7 +138,7 @@ def _local_phone(found: re.Match[str]) -> str:
 
 
 # The longer numbers first: the shorter ones would be found inside them.
-_MASKS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
+_NUMBERS: Final[_Masks] = (
     (_EMAIL, "[E-MAIL]"),
     (_LAWSUIT, "[PROCESSO]"),
     (_OAB, _lawyer),
@@ -133,7 +146,13 @@ _MASKS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
     (_CNPJ_NAMED, "[CNPJ]"),
     (_CNPJ_OF_LETTERS, _company),
     (_CPF, _person),
-    (_PHONE, "[TELEFONE]"),
-    (_PHONE_BARE, "[TELEFONE]"),
-    (_PHONE_LOCAL, _local_phone),
 )
+_MASKS: Final[_Masks] = (*_NUMBERS, (_PHONE, "[TELEFONE]"), (_PHONE_BARE, "[TELEFONE]"), (_PHONE_LOCAL, _local_phone))
+_THOROUGH: Final[_Masks] = (
+    *_NUMBERS,
+    (_PHONE_ANYWHERE, "[TELEFONE]"),
+    (_PHONE_BARE, "[TELEFONE]"),
+    (_PHONE_LOCAL_ANYWHERE, _local_phone),
+)
+# Of numbers with nothing but commas between them each round finds the first that is left, so a long row of them would take for ever.
+_ROUNDS: Final = 8

@@ -12,12 +12,23 @@ import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Of an answer's body, once it is decompressed. 2,048 vectors of OpenAI's largest model take a little more than half of it."""
+
+# Encodings upon encodings, and those that pack more than a thousand bytes into one, would unpack beyond any bound at once.
+_ENCODINGS = ("", "identity", "gzip", "deflate")
+_OF_THE_WIRE = ("content-encoding", "content-length", "transfer-encoding")
+
 # TimeoutError is an OSError; a host name that cannot be encoded is a ValueError.
 _ERRORS = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError)
+
+
+class CannotDecode(httpx.DecodingError):
+    """An answer of which no more is read: it is too long, or encoded as nobody asked for."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +71,29 @@ async def _exchange(client: httpx.AsyncClient, request: httpx.Request, limit: fl
     request.extensions = {**request.extensions, "timeout": httpx.Timeout(limit).as_dict(), "trace": trace}
     try:
         async with asyncio.timeout(limit):
-            return Exchange(await client.send(request), None, sent=True)
+            return Exchange(await _whole(await client.send(request, stream=True)), None, sent=True)
     except _ERRORS as error:
         return Exchange(None, error, sent)
+
+
+async def _whole(answer: httpx.Response) -> httpx.Response:
+    """The answer with its body, read to its end.
+
+    Raises:
+        httpx.HTTPError: there is no end, or the body cannot be used.
+    """
+    try:
+        if answer.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
+            raise CannotDecode("an encoding that was not asked for", request=answer.request)
+        body = bytearray()
+        async for part in answer.aiter_bytes():
+            body += part
+            if len(body) > MOST_BYTES:
+                raise CannotDecode("longer than any answer may be", request=answer.request)
+    finally:
+        await answer.aclose()
+    headers = [(name, value) for name, value in answer.headers.raw if name.decode("latin-1").lower() not in _OF_THE_WIRE]
+    return httpx.Response(answer.status_code, headers=headers, content=bytes(body), request=answer.request)
 
 
 _lock = threading.Lock()

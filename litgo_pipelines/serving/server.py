@@ -54,8 +54,6 @@ def serving_engine(url: str, workers: int = WORKERS) -> Engine:
         pool_size=workers + 4,
         max_overflow=0,
         pool_timeout=5,
-        # Parameters are what clients wrote; they belong in no log.
-        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")

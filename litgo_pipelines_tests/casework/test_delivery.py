@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
+import structlog.testing
 
 from litgo_pipelines.casework.delivery import FIRST_PAUSE, LONGEST_PAUSE, Carriers, deliver, pause
 from litgo_pipelines.casework.notifications import Later
+from litgo_pipelines.integrations.attempts import PastRequest
 from litgo_pipelines.integrations.onesignal import MOST_CHARACTERS
 from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
 from litgo_pipelines.settings import load_settings
@@ -388,6 +391,65 @@ def test_pauses_grow_up_to_a_quarter_of_an_hour() -> None:
     """A vendor that is away for a day is asked about a hundred times for a message, not once a minute."""
     assert [pause(one) for one in (1, 2, 3)] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
     assert pause(32_000) == LONGEST_PAUSE
+
+
+class BrokenLedger(PostgresCallLedger):
+    """Cannot say what became of earlier requests, the first few times: an error of ours in the middle of a call."""
+
+    left = 2
+
+    def recent(self, service: str, since: datetime, most: int) -> Sequence[PastRequest]:
+        with _lock:
+            self.left -= 1
+            if self.left >= 0:
+                raise ZeroDivisionError("ana@example.com")
+        return super().recent(service, since, most)
+
+
+_lock = threading.Lock()
+
+
+@pytest.mark.parametrize(("channel", "ending"), [("push", ("queued", "push")), ("email", ("unknown", "email"))])
+def test_an_error_of_ours_ends_its_message_alone(
+    channel: str,
+    ending: tuple[str, str],
+    post: PostOffice,  # noqa: F811
+) -> None:
+    """A push is made again under the same key; of a mail nobody can tell. What is logged names the class of the error alone."""
+    numbers = [post.tell(post.person() if channel == "push" else None) for _ in range(20)]
+    settings, ledger = post.settings(), BrokenLedger(post.engine)
+    with structlog.testing.capture_logs() as logged:
+        found = deliver(post.engine, Carriers.of(settings, ledger), settings, clock=post.clock)
+    assert (found.sent.total(), found.later + found.unknown) == (18, 2)
+    assert sorted(post.stands(one) for one in numbers) == sorted([ending] * 2 + [("sent", channel)] * 18)
+    told = [one for one in logged if "ZeroDivisionError" in str(one)]
+    assert len(told) == 2
+    assert "ana@example.com" not in str(logged)
+    post.clock.turn(hours=1)
+    assert post.deliver().sent.total() == (2 if channel == "push" else 0)
+    assert len(post.onesignal.pushed) + len(post.sendgrid.mailed) == (20 if channel == "push" else 18)
+
+
+def test_a_message_that_cannot_be_made_holds_up_no_other(post: PostOffice) -> None:  # noqa: F811
+    """Operators have no phones: such a push is tried later until it is given up, and was certainly not sent."""
+    wrong, right = post.tell(), post.tell(post.person())
+    post.execute("UPDATE litgo.notifications SET channel = 'push' WHERE id = :id", id=wrong)
+    found = post.deliver()
+    assert (found.sent, found.later, post.stands(right)) == ({"push": 1}, 1, ("sent", "push"))
+    assert (post.stands(wrong), post.find(wrong).trouble) == (("queued", "push"), "an error of ours: AssertionError")
+    post.clock.turn(hours=25)
+    assert post.deliver().failed == 1
+
+
+def test_answers_that_nobody_can_read_stop_no_run(post: PostOffice) -> None:  # noqa: F811
+    """However deep they are nested: the breaker counts them, pushes go by mail, and of mails nobody can tell."""
+    for _ in range(10):
+        post.tell(post.person())
+    post.push_server.answer = lambda _: Reply(body=b"[" * 100_000)
+    found = post.deliver(litgo_breaker_failures=5)
+    assert (found.sent, post.value("SELECT count(*) FROM litgo.notifications WHERE status = 'sending'")) == ({"email": 10}, 0)
+    asked = "SELECT DISTINCT outcome FROM litgo.external_calls WHERE service = 'onesignal' ORDER BY outcome"
+    assert [one.outcome for one in post.rows(asked)][-1] == "malformed"
 
 
 def test_no_connection_is_held_while_a_vendor_is_asked(post: PostOffice) -> None:  # noqa: F811

@@ -13,7 +13,7 @@ def test_workers_that_are_killed_lose_no_message_and_tell_nobody_twice(database_
     found = run(database_url, Terms(messages=900, kill_every=1.5, failures=0.14))
     assert found.flawless, found
     assert found.kills >= 2
-    assert found.pushes == 540
-    assert found.ended["sent by push"] == 540
+    # One or two have no luck three times in a row and go by mail.
+    assert 530 <= found.ended["sent by push"] <= found.pushes <= 540
     assert found.mails >= found.ended["sent by email"] >= 220
     assert sum(found.ended.values()) == 900

@@ -26,9 +26,13 @@ def tidy(post: PostOffice, **reach: bool) -> Tidied:  # noqa: F811
 
 
 def due(post: PostOffice, **reach: bool) -> tuple[int, int | None]:  # noqa: F811
-    with post.engine.connect() as connection:
-        found = notifications.due(connection, Reach(**({**vars(EVERYWHERE), **reach})), post.clock(), HOURS)
+    found = _due(post, **reach)
     return found.messages, found.newest
+
+
+def _due(post: PostOffice, **reach: bool) -> notifications.Due:  # noqa: F811
+    with post.engine.connect() as connection:
+        return notifications.due(connection, Reach(**({**vars(EVERYWHERE), **reach})), post.clock(), HOURS)
 
 
 def resend(post: PostOffice, number: int, **more: Any) -> Notification:  # noqa: F811
@@ -167,18 +171,32 @@ def test_the_alert_is_written_with_what_it_tells(post: PostOffice) -> None:  # n
     assert (post.find(number).status, post.alerts()) == ("sending", [])
 
 
-def test_a_run_is_due_for_what_can_be_sent_or_must_be_given_up(post: PostOffice) -> None:  # noqa: F811
-    """Not for what waits until somebody configures a vendor, until a day has passed."""
+def test_what_can_be_sent_is_told_from_what_can_only_be_given_up(post: PostOffice) -> None:  # noqa: F811
+    """What waits until somebody configures a vendor is neither, until a day has passed."""
     assert due(post) == (0, None)
     ops, lawyer = post.tell(), post.tell(uuid4())
     assert due(post) == (2, lawyer)
     assert due(post, push=False) == (1, ops)
     assert due(post, push=False, mail=False) == (0, None)
     assert due(post, push=False, ops=False) == (0, None)
+    assert _due(post, push=False, mail=False).hopeless == 0
     post.clock.turn(hours=24)
-    assert due(post, push=False, mail=False) == (2, lawyer)
+    assert _due(post) == notifications.Due(2, lawyer, 0)
+    assert _due(post, push=False) == notifications.Due(1, ops, 1)
+    assert _due(post, push=False, mail=False) == notifications.Due(0, None, 2)
     assert tidy(post, push=False, mail=False).failed == 2
-    assert due(post, push=False, mail=False) == (0, None)
+    assert _due(post, push=False, mail=False) == notifications.Due(0, None, 0)
+
+
+def test_what_was_tried_in_vain_for_a_day_can_only_be_given_up(post: PostOffice) -> None:  # noqa: F811
+    """Though the vendor is there: until its next try is due."""
+    number = post.tell()
+    (held,) = post.claim()
+    post.finish(held, Later("away", NOON + timedelta(hours=24, minutes=5)))
+    post.clock.turn(hours=24)
+    assert _due(post) == notifications.Due(0, None, 1)
+    post.clock.turn(minutes=5)
+    assert _due(post) == notifications.Due(1, number, 0)
 
 
 def test_a_lawyer_with_an_address_is_due_though_there_is_no_onesignal(post: PostOffice) -> None:  # noqa: F811

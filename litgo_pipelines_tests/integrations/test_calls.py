@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from litgo_pipelines.integrations.attempts import Attempt
+from litgo_pipelines.integrations.breaker import Breaker
 from litgo_pipelines.integrations.calls import VendorRefused, VendorUnavailable, call
 from litgo_pipelines.integrations.policies import Deadline, Policy, Repeat, policies_of
 from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
@@ -217,7 +218,7 @@ def test_a_refusal_tells_whether_an_earlier_attempt_may_have_been_taken(
     assert [one.value.maybe_taken for one in (alone, after_a_reset, after_too_many)] == [False, True, False]
 
 
-@pytest.mark.parametrize("body", [b"<html>Maria</html>", b"", b"[1]"])
+@pytest.mark.parametrize("body", [b"<html>Maria</html>", b"", b"[1]", b"[" * 100_000, b'{"Maria": 1}', b'{"data": "\xff"}'])
 def test_an_answer_of_another_shape_is_no_answer(
     body: bytes, server: FaultyServer, policy: Policy, ledger: PostgresCallLedger, engine: Engine
 ) -> None:
@@ -231,6 +232,36 @@ def test_an_answer_of_another_shape_is_no_answer(
     assert told.value.__suppress_context__
     assert "Maria" not in str(told.value)
     assert rows(engine) == [("malformed", 1)]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, RecursionError, OverflowError, MemoryError, OSError])
+def test_whatever_reading_raises_speaks_against_the_vendor(
+    error: type[Exception], server: FaultyServer, policy: Policy, ledger: PostgresCallLedger, engine: Engine
+) -> None:
+    """Callers know two errors alone, and a breaker must open for a vendor whose answers nobody can read."""
+
+    def read(_: httpx.Response) -> None:
+        raise error("Maria")
+
+    closes = replace(policy, breaker=Breaker(failures=2, seconds=60.0))
+    for outcome in ("malformed", "malformed", "breaker_open"):
+        with pytest.raises(VendorUnavailable) as told:
+            call(closes, "embed", httpx.Request("GET", server.url), read, ledger=ledger)
+        assert (told.value.outcome, "Maria" in str(told.value)) == (outcome, False)
+    assert rows(engine) == [("malformed", 1), ("malformed", 1), ("breaker_open", 0)]
+
+
+def test_an_answer_without_measure_is_no_answer(
+    server: FaultyServer, policy: Policy, ledger: PostgresCallLedger, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that says yes nor one that says no."""
+    monkeypatch.setattr("litgo_pipelines.integrations.transport.MOST_BYTES", 100)
+    server.fail(Reply(200, b'"%s"' % (b"x" * 100)), Reply(400, b"x" * 101))
+    for _ in range(2):
+        with pytest.raises(VendorUnavailable, match="malformed") as told:
+            ask(server, policy, ledger)
+        assert told.value.maybe_taken
+    assert rows(engine) == [("malformed", 1), ("malformed", 1)]
 
 
 @pytest.mark.parametrize(
@@ -325,19 +356,6 @@ def test_an_answer_is_not_lost_with_its_row(server: FaultyServer, policy: Policy
     """A ledger that fails after the request would make a caller send again what was sent."""
     assert ask(server, policy, BrokenLedger(engine)) == {}
     assert len(server.requests) == 1
-
-
-def test_an_error_of_ours_in_reading_is_not_taken_for_the_vendors(
-    server: FaultyServer, policy: Policy, ledger: PostgresCallLedger, engine: Engine
-) -> None:
-    """It goes through as it is, and the request has its row."""
-
-    def read(_: httpx.Response) -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        call(policy, "embed", httpx.Request("GET", server.url), read, ledger=ledger)
-    assert rows(engine) == [("ok", 1)]
 
 
 def test_policies_come_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

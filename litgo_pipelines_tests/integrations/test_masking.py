@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from datetime import date
 from decimal import Decimal
+from re import _parser  # type: ignore[attr-defined]  # how Python itself reads a pattern
+from re._constants import (  # type: ignore[import-not-found]
+    ANY,
+    ASSERT,
+    ASSERT_NOT,
+    AT,
+    ATOMIC_GROUP,
+    BRANCH,
+    GROUPREF,
+    IN,
+    LITERAL,
+    MAX_REPEAT,
+    MAXREPEAT,
+    NOT_LITERAL,
+    POSSESSIVE_REPEAT,
+    SUBPATTERN,
+)
+from typing import Any
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from litgo_pipelines.integrations import masking
 from litgo_pipelines.integrations.masking import mask
 
 BEFORE = (
@@ -193,6 +213,14 @@ OAB = [
     "oab {uf} {n}",
     "OAB nº {n} ({uf})",
 ]
+OAB += [
+    "OAB/{uf} n.º {n}",
+    "inscrito na OAB/{uf} sob o n.º {n}",
+    "OAB-{uf} n.º {n}",
+    "OAB/{uf} nr {n}",
+    "registrada na OAB/{uf} sob o nº {n}",
+]
+OAB += ["OAB/{uf}, N.o {n}", "OAB/{uf} n.ºs {n}", "OAB n.° {n} ({uf})", "OABnº{n}/{uf}", "OAB/{uf} - núm. de inscrição: {n}"]
 OAB += ["O.A.B./{uf} n. {n}-A", "inscrito na OAB, seccional {uf}, sob o número {n}", "OAB/{uf} {n}/B", "OAB (inscrição) {n}, {uf}"]
 
 
@@ -295,5 +323,54 @@ def test_words_stay(text: str) -> None:
 
 def test_a_long_text_takes_no_long_time() -> None:
     """Patterns that try everything anew at each sign would take minutes for these."""
-    for unit in ("a", "1", "1 ", "OAB ", "OAB/.", "(11) ", "@", "a.", "9 ", "123.", " ", "CNPJ a"):
+    for unit in ("a", "1", "1 ", "OAB ", "OAB/.", "(11) ", "@", "a.", "9 ", "123.", " ", "CNPJ a", "OAB n.n.n.n.n.n.n.n.n.n."):
         mask(unit * (60_000 // len(unit)))
+
+
+def test_a_long_row_of_numbers_is_masked_in_few_rounds() -> None:
+    """Though each stands behind the comma of another: by one round a number this would take minutes."""
+    assert mask("3333-4444," * 6000) == "[TELEFONE]," * 6000
+
+
+PATTERNS = {name: one for name, one in vars(masking).items() if isinstance(one, re.Pattern)}
+MOST_WAYS = 16
+
+
+def ways(parsed: Any) -> float:
+    """In how many ways a pattern can at most be tried at a place of a text, as Python reads it; an upper bound."""
+    return math.prod(_ways_of_part(what, of) for what, of in parsed)
+
+
+def _ways_of_part(what: Any, of: Any) -> float:
+    if what in (LITERAL, NOT_LITERAL, IN, ANY, AT, GROUPREF):
+        return 1
+    if what is SUBPATTERN:
+        return ways(of[-1])
+    if what is BRANCH:
+        return 1 if _exclude_each_other(of[1]) else sum(ways(one) for one in of[1])
+    if what is MAX_REPEAT:
+        least, most, repeated = of
+        return math.inf if most is MAXREPEAT else sum(ways(repeated) ** count for count in range(least, most + 1))
+    # What gives nothing back is tried once, each repetition for itself.
+    tried = {ASSERT: lambda: of[1], ASSERT_NOT: lambda: of[1], ATOMIC_GROUP: lambda: of, POSSESSIVE_REPEAT: lambda: of[2]}[what]()
+    assert ways(tried) <= 2 * MOST_WAYS
+    return 1
+
+
+def _exclude_each_other(branches: Any) -> bool:
+    """Whether they are plain words of which none begins as another."""
+    words = [tuple(of for _, of in one) for one in branches if all(what is LITERAL for what, _ in one)]
+    return len(words) == len(branches) and not any(one != other and one == other[: len(one)] for one in words for other in words)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_no_text_makes_a_pattern_try_much_at_a_place(name: str) -> None:
+    """Whatever is repeated is taken in one way: ways that multiply would hold up everybody for seconds."""
+    pattern = PATTERNS[name]
+    assert ways(_parser.parse(pattern.pattern, pattern.flags)) <= MOST_WAYS
+
+
+def test_ways_are_counted() -> None:
+    """Ambiguous patterns are found out, and those that are not are let through."""
+    counted = {r"(?:a|ab|b){0,3}": 40, r"(?:aa|ab)?": 2, r"a*": math.inf, r"a*+b{2}": 1, r"(?:a|b)?b?": 4}
+    assert {one: ways(_parser.parse(one)) for one in counted} == counted

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import multiprocessing
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from litgo_pipelines.integrations import transport
 from litgo_pipelines.simulation.vendors.server import FaultyServer, Hang, Reply
@@ -50,3 +52,32 @@ def test_an_answer_in_many_parts_is_whole(server: FaultyServer) -> None:
     found = transport.exchange(httpx.Request("GET", server.url), 3.0)
     assert found.answer is not None
     assert found.answer.content == b"abcdef"
+
+
+def test_an_answer_is_read_up_to_a_bound(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond it no more is read, though it would come for minutes."""
+    monkeypatch.setattr(transport, "MOST_BYTES", 6)
+    server.fail(Reply(body=b"abcdef"), Reply(body=b"x" * 2000, trickle=0.05))
+    whole, long = (transport.exchange(httpx.Request("GET", server.url), 5.0) for _ in range(2))
+    assert (whole.answer and whole.answer.content, whole.error) == (b"abcdef", None)
+    assert (long.answer, type(long.error), long.sent) == (None, transport.CannotDecode, True)
+    assert status(server.url) == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "br"])
+def test_what_unpacks_to_more_than_fits_is_refused(encoding: str, server: FaultyServer) -> None:
+    """A short answer may hold gigabytes; of those that were packed more than once nothing is unpacked."""
+    packed = gzip.compress(bytes(transport.MOST_BYTES + 1), 1)
+    assert len(packed) < transport.MOST_BYTES / 100
+    server.fail(Reply(body=gzip.compress(packed) if "," in encoding else packed, headers={"Content-Encoding": encoding}))
+    found = transport.exchange(httpx.Request("GET", server.url), 5.0)
+    assert (found.answer, type(found.error)) == (None, transport.CannotDecode)
+
+
+def test_a_packed_answer_is_unpacked(server: FaultyServer) -> None:
+    """What it says of itself holds for the body that comes with it."""
+    headers = {"Content-Encoding": "GZIP", "Content-Type": "text/plain; charset=latin-1", "X-Message-Id": "m-1"}
+    server.fail(Reply(202, gzip.compress("ação".encode("latin-1")), headers))
+    found = transport.exchange(httpx.Request("GET", server.url), 3.0).answer
+    assert found is not None
+    assert (found.status_code, found.text, found.headers["X-Message-Id"]) == (202, "ação", "m-1")

@@ -29,14 +29,18 @@ def asked(seconds: float, about: str = "7", repeats: int = 0) -> Asked:
 
 TABLE: dict[str, tuple[Asked, Observed, bool]] = {
     "nothing": (Asked(), Observed(), False),
-    "messages that nobody can be reached with": (Asked(), Observed(0, None, 90), False),
-    "the first one": (Asked(), Observed(1, 7, 1), True),
-    "another one, right after": (asked(1), Observed(1, 8, 1), True),
-    "an older one that is due again": (asked(1), Observed(1, 6, 1), True),
-    "the same one, right after": (asked(59), Observed(1, 7, 1), False),
-    "the same one, a minute later": (asked(60), Observed(1, 7, 1), True),
-    "the same one, for the fourth time": (asked(239, repeats=2), Observed(9, 7, 9), False),
-    "the same one, for days": (asked(600, repeats=99), Observed(9, 7, 9), True),
+    "messages that nobody can be reached with": (Asked(), Observed(0, None, 0, 90), False),
+    "the first one": (Asked(), Observed(1, 7, 0, 1), True),
+    "another one, right after": (asked(1), Observed(1, 8, 0, 1), True),
+    "an older one that is due again": (asked(1), Observed(1, 6, 0, 1), True),
+    "the same one, right after": (asked(59), Observed(1, 7, 0, 1), False),
+    "the same one, a minute later": (asked(60), Observed(1, 7, 0, 1), True),
+    "the same one, for the fourth time": (asked(239, repeats=2), Observed(9, 7, 0, 9), False),
+    "the same one, for days": (asked(600, repeats=99), Observed(9, 7, 0, 9), True),
+    "one to give up, the first time": (Asked(), Observed(0, None, 1, 1), True),
+    "one to give up, soon after a delivery": (asked(3599), Observed(0, None, 1, 1), False),
+    "one to give up, an hour after a delivery": (asked(3600), Observed(0, None, 1, 1), True),
+    "one to give up, and one to deliver": (asked(1), Observed(1, 8, 5, 6), True),
 }
 
 
@@ -48,6 +52,17 @@ def test_a_run_is_started_for_what_is_due(what: str) -> None:
     assert found.start == start, found.reason
     assert found.reason
     assert found.cursor.count == cursor.count + start
+
+
+def test_a_message_a_minute_that_nobody_can_carry_starts_a_run_an_hour() -> None:
+    """For a day of an installation without vendors; what can be delivered does not wait for that hour."""
+    cursor, runs, waiting = Asked(), 0, 0
+    for minute in range(24 * 60):
+        waiting += 1
+        found = plan(cursor, Observed(hopeless=waiting, waiting=waiting), NOW + timedelta(minutes=minute))
+        cursor, runs, waiting = found.cursor, runs + found.start, 0 if found.start else waiting
+    assert runs == 24
+    assert plan(cursor, Observed(1, 7, 3, 4), NOW + timedelta(days=1)).start
 
 
 def vendors(office: PostOffice) -> dict[str, Any]:
