@@ -76,6 +76,19 @@ WHERE id IN (SELECT id FROM litgo.notifications WHERE status = 'queued' AND {_GI
 RETURNING status, audience
 """
 
+# Nobody is asked for an answer that could not be given any more.
+_OVERTAKE = """
+UPDATE litgo.notifications
+SET status = 'failed', trouble = 'overtaken: the offer was answered, closed or ran out before this could be sent'
+WHERE id IN (
+    SELECT n.id FROM litgo.notifications n JOIN litgo.offers o ON o.id = CAST(n.details ->> 'offer_id' AS uuid)
+    WHERE n.status = 'queued' AND n.key LIKE 'offer:%' AND (o.status <> 'pending' OR o.expires_at <= :at)
+    FOR NO KEY UPDATE OF n SKIP LOCKED
+)
+"""
+
+_HURRY = "UPDATE litgo.notifications SET due_at = :at WHERE status = 'queued' AND due_at > :at"
+
 _CLAIM = f"""
 WITH due AS (
     SELECT id FROM litgo.notifications
@@ -249,6 +262,8 @@ class Tidied:
 def tidy(connection: Connection, reach: Reach, at: datetime, hours: float) -> Tidied:
     """Take up what was left behind, change the channel where there is no push, set aside who cannot be reached, give up what is too old.
 
+    News of an offer that is not open any more are not sent; that is no loss, and nobody is told of it.
+
     Args:
         hours: after which a message that could not be sent is given up.
     """
@@ -256,6 +271,7 @@ def tidy(connection: Connection, reach: Reach, at: datetime, hours: float) -> Ti
 
     row = reach.as_row() | {"at": at, "later": at + LOOK_AGAIN, "too_old": at - timedelta(hours=hours)}
     left = connection.execute(text(_TAKE_UP), {"at": at}).all()
+    connection.execute(text(_OVERTAKE), {"at": at})
     if not reach.push:
         connection.execute(text(_MAIL_INSTEAD), row | {"no_push": _NO_PUSH})
     connection.execute(text(_SET_ASIDE), row | {"nowhere": reach.nowhere})
@@ -265,6 +281,13 @@ def tidy(connection: Connection, reach: Reach, at: datetime, hours: float) -> Ti
         _tell_operators(connection, at)
     ended = [one.status for one in lost]
     return Tidied(sum(one.status == "queued" for one in left), ended.count("unknown"), ended.count("failed"))
+
+
+def hurry(connection: Connection, at: datetime) -> int:
+    """Make every message that waits due at once, however long its pause was to be; how many these are."""
+    from sqlalchemy import text
+
+    return connection.execute(text(_HURRY), {"at": at}).rowcount
 
 
 def claim(connection: Connection, reach: Reach, at: datetime, until: datetime, channels: Collection[Channel], most: int) -> list[Claimed]:

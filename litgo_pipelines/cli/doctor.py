@@ -108,6 +108,7 @@ def _checks_of(settings: Settings, services: Services) -> list[Check]:
     return [
         Check("database", lambda: _database(services), "see that the server of DATABASE_URL runs and lets this user in"),
         Check("notifications", lambda: _notifications(services), "see that the server of DATABASE_URL runs and lets this user in"),
+        Check("triage", lambda: _triage(services), "see that the server of DATABASE_URL runs and lets this user in"),
         Check("dagster", lambda: _dagster(settings), "see that the server of DAGSTER_POSTGRES_URL runs and lets this user in"),
         Check("definitions", _definitions, "run `litgo dagster definitions validate`"),
         Check("champion", lambda: _champion(services), "move the alias `champion` of `litgo-ranker` in MLflow to a version that loads"),
@@ -261,6 +262,28 @@ def _notifications(services: Services) -> Finding:
     if waiting and datetime.now(UTC) - min(waiting) > _OLD_MESSAGE:
         return Finding("notifications", Level.WARNING, told, "see `litgo notification list` for what keeps them, and that `litgo up` runs")
     return Finding("notifications", Level.OK, told)
+
+
+def _triage(services: Services) -> Finding:
+    from litgo_pipelines.casework.triage_recording import waiting
+    from litgo_pipelines.marketplace import database
+
+    if not database.schema_status(services.database).up_to_date:
+        return Finding("triage", Level.WARNING, "not looked at: the schema is not that of this version", "run `litgo db upgrade`")
+    engine, now = database.open_engine(services.database), datetime.now(UTC)
+    try:
+        with engine.connect() as connection:
+            found = waiting(connection, now)
+    finally:
+        engine.dispose()
+    if found.next_due is None:
+        return Finding("triage", Level.OK, "no case waits for a person to decide its area")
+    told = f"{found.cases} undecided case{'s' * (found.cases > 1)}"
+    advice = "see `litgo triage list --undecided`, then `litgo triage decide` each"
+    hours = abs((found.next_due - now).total_seconds()) / 3600
+    if found.overdue:
+        return Finding("triage", Level.WARNING, f"{told}, {found.overdue} of them too late, by up to {hours:.0f} h", advice)
+    return Finding("triage", Level.OK, f"{told}; the most urgent one has {hours:.0f} h left", advice)
 
 
 def _dagster(settings: Settings) -> Finding:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from litgo_pipelines.casework import notifications
 from litgo_pipelines.casework.notifications import Ending, Failed, Later, Mailed, Notification, Reach, Sent, Tidied, Unclear
 from litgo_pipelines.casework.refusals import NotAllowed, Unknown
+from litgo_pipelines_tests.casework.conftest import Town
 from litgo_pipelines_tests.casework.post import NOON, PostOffice, post  # noqa: F401 (a fixture)
 
 EVERYWHERE = Reach(push=True, mail=True, ops=True, fallback=True)
@@ -329,3 +330,29 @@ def test_whatever_happens_a_mail_is_tried_again_only_by_who_knows_that_it_did_no
         after = post.find(number)
         assert after.status == "sent" or before.status != "sent"
         assert (after.status == "unknown") or not in_doubt
+
+
+def test_news_of_an_offer_that_is_over_are_not_sent(post: PostOffice) -> None:  # noqa: F811
+    """Closed, answered or run out while a vendor was away: only the open offer's message leaves, and nobody is alerted of the others."""
+    town, numbers = Town(post.engine), {}
+    for status, hours in (("pending", 24), ("closed", 24), ("declined", 24), ("expired", 24), ("pending", 1)):
+        offer = town.offer(town.lawyer(), at=NOON, status=status, hours=hours)
+        numbers[status, hours] = post.tell(post.person(), key=f"offer:{offer}", details={"offer_id": str(offer)})
+    post.clock.turn(hours=2)
+    assert post.deliver().sent == {"push": 1}
+    assert post.stands(numbers.pop(("pending", 24))) == ("sent", "push")
+    assert {post.stands(one) for one in numbers.values()} == {("failed", "push")}
+    assert "overtaken" in str(post.find(numbers["closed", 24]).trouble)
+    assert post.alerts() == []
+
+
+def test_what_waits_can_be_hurried(post: PostOffice) -> None:  # noqa: F811
+    """After keys were set a person need not wait for the pauses to end."""
+    number = post.tell(post.person())
+    (held,) = post.claim()
+    post.finish(held, Later("away", NOON + timedelta(hours=3)))
+    assert post.deliver().sent == {}
+    with post.engine.begin() as connection:
+        assert notifications.hurry(connection, post.clock()) == 1
+    assert post.deliver().sent == {"push": 1}
+    assert post.stands(number) == ("sent", "push")

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from litgo_pipelines.cli import doctor
 from litgo_pipelines.cli.doctor import Check, Finding, Level
 from litgo_pipelines.marketplace.database import Services, open_engine
 from litgo_pipelines.settings import load_settings
+from litgo_pipelines_tests.casework.test_triage_recording import UNSURE, triaged
 
 Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -49,6 +51,7 @@ def test_a_fresh_project_has_no_fault_but_next_steps(litgo: Litgo, given: dict[s
         "embeddings": "ok",
         "database": "ok",
         "notifications": "ok",
+        "triage": "ok",
         "dagster": "warning",
         "definitions": "ok",
         "champion": "warning",
@@ -66,7 +69,13 @@ def test_what_is_away_does_not_hide_the_rest(litgo: Litgo, given: dict[str, str]
         "MLFLOW_TRACKING_URI": "postgresql+psycopg2://nobody@127.0.0.1:1/mlflow",
     }
     found = _examined(litgo("doctor", "--json", **{**given, **away}))
-    assert {name for name, finding in found.items() if finding["level"] == "fault"} == {"database", "notifications", "dagster", "champion"}
+    assert {name for name, finding in found.items() if finding["level"] == "fault"} == {
+        "database",
+        "notifications",
+        "triage",
+        "dagster",
+        "champion",
+    }
     assert all(variable in found[name]["advice"] for name, variable in zip(("database", "dagster", "champion"), away, strict=True))
     assert found["definitions"]["level"] == "ok"
 
@@ -131,6 +140,26 @@ def test_messages_that_did_not_arrive_are_told(what: str, database_url: str) -> 
     engine.dispose()
     found = doctor._notifications(Services(database_url, "", "", None))
     assert (found.level, words in found.text) == (level, True)
+
+
+UNDECIDED = {
+    "none": ([], Level.OK, "no case waits"),
+    "in time": ([1, 40], Level.OK, "2 undecided cases; the most urgent one has 8 h left"),
+    "one too late": ([1, 50], Level.WARNING, "2 undecided cases, 1 of them too late, by up to 2 h"),
+}
+
+
+@pytest.mark.parametrize("what", UNDECIDED)
+def test_cases_that_wait_for_a_person_are_told(what: str, database_url: str) -> None:
+    """How many there are, and whether one has waited for longer than its 48 hours."""
+    ages, level, words = UNDECIDED[what]
+    engine = open_engine(database_url)
+    for hours in ages:
+        triaged(engine, UNSURE, at=datetime.now(UTC) - timedelta(hours=hours))
+    engine.dispose()
+    found = doctor._triage(Services(database_url, "", "", None))
+    assert (found.level, words in found.text) == (level, True), found.text
+    assert bool(found.advice) == bool(ages)
 
 
 def test_wrong_settings_are_a_finding(litgo: Litgo) -> None:

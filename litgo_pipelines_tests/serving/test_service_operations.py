@@ -357,7 +357,7 @@ def test_the_reference_is_served_whole_from_here(served: Served) -> None:
         "contracts/{contract_id}",
         "contracts/{contract_id}/signatures",
     }
-    product |= {"reviews", "contacts/{person_id}"}
+    product |= {"reviews", "contacts/{person_id}", "cases/{case_id}/withdrawal"}
     operations = {"/healthz", "/readyz", "/metrics"}
     assert set(document["paths"]) == {"/v1/matches", "/v1/model", "/v1/triage", *(f"/v1/{path}" for path in product), *operations}
     assert document["components"]["schemas"]["MatchRequest"]["examples"]

@@ -13,7 +13,10 @@ from litgo_pipelines.cli.notification.messages import Number
 from litgo_pipelines.settings import LitgoError
 
 
-def send(json: Json = False) -> None:
+def send(
+    everything: Annotated[bool, typer.Option("--all", help="Also what waits for a pause to end, after keys were set for example.")] = False,
+    json: Json = False,
+) -> None:
     """Deliver now what is due, as the job `deliver_notifications` does by itself.
 
     What could not be sent is tried again after a pause that grows; a mail that may or may not have left becomes `unknown`.
@@ -21,13 +24,16 @@ def send(json: Json = False) -> None:
     Example: `litgo notification send`
     """
     from litgo_pipelines.casework.delivery import Carriers, deliver
-    from litgo_pipelines.casework.notifications import standing
+    from litgo_pipelines.casework.notifications import hurry, standing
     from litgo_pipelines.cli.marketplace import open_marketplace
     from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
 
     with open_marketplace() as marketplace:
         engine, settings = marketplace.engine, marketplace.settings
         carriers = Carriers.of(settings, PostgresCallLedger(engine))
+        if everything:
+            with engine.begin() as connection:
+                hurry(connection, datetime.now(UTC))
         with progress_bar("Delivering", "messages") as shown:
             found = deliver(engine, carriers, settings, clock=lambda: datetime.now(UTC), told=shown)
         with engine.connect() as connection:
