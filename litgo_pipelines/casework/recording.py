@@ -35,6 +35,13 @@ class CaseNotOpen(LitgoError):
     """Offers were asked for a case that is contracted, closed or canceled."""
 
 
+def not_open(case_id: UUID, status: str) -> CaseNotOpen:
+    """Why no offers are made for a case of this status."""
+    if status == "triage":
+        return CaseNotOpen(f"case {case_id} waits for a person to say its area: `litgo triage decide`, then ask again")
+    return CaseNotOpen(f"case {case_id} is {status}: it takes no more offers")
+
+
 class TooBusy(LitgoError):
     """Other requests kept taking the same lawyers; asking again is safe, nothing was written."""
 
@@ -159,7 +166,7 @@ def _lock_cases(connection: Connection, case_ids: list[UUID]) -> dict[UUID, froz
     ).all()
     for case_id, status in locked:
         if status != "open":
-            raise CaseNotOpen(f"case {case_id} is {status}: it takes no more offers")
+            raise not_open(case_id, status)
     taken: dict[UUID, set[UUID]] = {}
     for case_id, lawyer in connection.execute(
         text("SELECT case_id, lawyer_id FROM litgo.offers WHERE case_id = ANY(:ids)"), {"ids": case_ids}

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from litgo_pipelines.integrations.attempts import NO_REQUEST, NOT_TAKEN, REPEATABLE, Attempt, CallLedger, Outcome
@@ -92,6 +93,7 @@ def call(
 
     if not _OPERATION.fullmatch(operation):
         raise ValueError("an operation is a fixed word of small letters and underscores")
+    _quieten_stamina()
     request.read()
     calling = _Calling(policy, operation, ledger, deadline or Deadline.after(policy.deadline))
     tries = stamina.retry_context(
@@ -191,6 +193,7 @@ class _Calling:
         ordinary = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self.requests - 1) + JITTER)
         if max(asked or 0, ordinary) >= self.deadline.left():
             return False
+        _log_repetition(self.policy.service, self.operation, error.outcome, self.requests)
         return True if asked is None else max(float(asked), FIRST_PAUSE)
 
     def _may_repeat(self, outcome: Outcome) -> bool:
@@ -208,10 +211,26 @@ class _Calling:
         if last == "breaker_open":
             seconds = self.policy.breaker.seconds
             message = f"{service} is left alone for up to {seconds:g} s after failed requests: try {operation} again later"
+        elif last == "no_time" and self.requests == 0:
+            message = f"no time was left to ask {service} for {operation}: try again, or raise {service.upper()}_DEADLINE"
         else:
             how = f"{last}, {failed.error_class}" if failed.error_class else last
             message = f"{service} gave no usable answer to {operation} (requests made: {self.requests}; the last: {how}): try again later"
         return VendorUnavailable(message, last, self.requests, self.maybe_taken)
+
+
+def _log_repetition(service: str, operation: str, outcome: Outcome, requests: int) -> None:
+    import structlog
+
+    structlog.get_logger(__name__).info("a request is made again", service=service, operation=operation, outcome=outcome, requests=requests)
+
+
+@lru_cache(maxsize=1)
+def _quieten_stamina() -> None:
+    """Its own lines tell neither the vendor nor what was asked for."""
+    from stamina.instrumentation import set_on_retry_hooks
+
+    set_on_retry_hooks([])
 
 
 def _outcome(found: Exchange) -> Outcome:

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
 from pydantic import SecretStr
 
@@ -132,15 +133,10 @@ class DocuSign:
         Raises:
             SettingsError: it is named, but not all that its use takes.
         """
-        if settings.docusign_account_id is None:
+        given = _given(settings)
+        if given is None:
             return None
-        key, user, secret = settings.docusign_integration_key, settings.docusign_user_id, settings.docusign_private_key
-        if key is None or user is None or secret is None:
-            given = {"DOCUSIGN_INTEGRATION_KEY": key, "DOCUSIGN_USER_ID": user, "DOCUSIGN_PRIVATE_KEY": secret}
-            missing = ", ".join(name for name, value in given.items() if value is None)
-            raise SettingsError(f"DOCUSIGN_ACCOUNT_ID is set, but not {missing}: set all four of them, or none")
-        account, base, auth = settings.docusign_account_id, settings.docusign_base_url, settings.docusign_auth_url
-        return cls(base, auth, account, key, user, _pem(secret), policies_of(settings)["docusign"], ledger)
+        return cls(settings.docusign_base_url, settings.docusign_auth_url, *given, policies_of(settings)["docusign"], ledger)
 
     def deadline(self) -> Deadline:
         """Of several calls that belong together."""
@@ -153,6 +149,14 @@ class DocuSign:
             VendorUnavailable, SettingsError: there is none.
         """
         self._current_token(deadline or self.deadline())
+
+    def try_out(self) -> None:
+        """Ask for something that changes nothing, to see whether the account can be used.
+
+        Raises:
+            VendorUnavailable, VendorRefused, SettingsError: it cannot.
+        """
+        self.find([str(uuid4())])
 
     def draft(self, draft: Draft, deadline: Deadline | None = None) -> str:
         """Make an envelope that is not sent; its id.
@@ -268,8 +272,6 @@ class DocuSign:
             raise VendorUnavailable(str(error), error.outcome, error.requests, maybe_taken=False) from None
 
     def _assertion(self, now: float) -> str:
-        import jwt
-
         claims = {
             "iss": self.integration_key,
             "sub": self.user_id,
@@ -278,10 +280,40 @@ class DocuSign:
             "exp": int(now) + _ASSERTION_SECONDS,
             "scope": _SCOPES,
         }
-        try:
-            return jwt.encode(claims, self.private_key.get_secret_value(), algorithm="RS256")
-        except (ValueError, TypeError, jwt.exceptions.PyJWTError):
-            raise SettingsError("DOCUSIGN_PRIVATE_KEY is no RSA key in PEM: give the key itself, or the path of its file") from None
+        return _signed(claims, self.private_key)
+
+
+def check_settings(settings: Settings) -> None:
+    """See whether the account that the settings name, if any, could sign in. DocuSign is not asked.
+
+    Raises:
+        SettingsError: it could not.
+    """
+    given = _given(settings)
+    if given is not None:
+        _signed({}, given[-1])
+
+
+def _given(settings: Settings) -> tuple[str, str, str, SecretStr] | None:
+    """Account, integration key, user and private key; None: no account is named."""
+    account, key, user = settings.docusign_account_id, settings.docusign_integration_key, settings.docusign_user_id
+    secret = settings.docusign_private_key
+    if account is None:
+        return None
+    if key is None or user is None or secret is None:
+        given = {"DOCUSIGN_INTEGRATION_KEY": key, "DOCUSIGN_USER_ID": user, "DOCUSIGN_PRIVATE_KEY": secret}
+        missing = ", ".join(name for name, value in given.items() if value is None)
+        raise SettingsError(f"DOCUSIGN_ACCOUNT_ID is set, but not {missing}: set all four of them, or none")
+    return account, key, user, _pem(secret)
+
+
+def _signed(claims: dict[str, Any], private_key: SecretStr) -> str:
+    import jwt
+
+    try:
+        return jwt.encode(claims, private_key.get_secret_value(), algorithm="RS256")
+    except (ValueError, TypeError, jwt.exceptions.PyJWTError):
+        raise SettingsError("DOCUSIGN_PRIVATE_KEY is no RSA key in PEM: give the key itself, or the path of its file") from None
 
 
 def _locked_out(told: str) -> VendorUnavailable:

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from litgo_pipelines.casework.market import Market
 from litgo_pipelines.casework.matching import Case, Decision, decide, decide_anew, note_offers
-from litgo_pipelines.casework.recording import CaseNotOpen, Recording, RequestGivenUp, TooBusy, fail_request, open_request, record
+from litgo_pipelines.casework.recording import CaseNotOpen, Recording, RequestGivenUp, TooBusy, fail_request, not_open, open_request, record
 from litgo_pipelines.equity.allocation import OfferRule
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.observability.logs import get_logger
@@ -267,7 +267,7 @@ def _find_case(connection: Connection, body: MatchRequest, at: datetime) -> _Ope
     elif body.client_id not in (None, found.client_id):
         raise Refusal(422, "wrong_client", "the case is not this client's", field="client_id")
     if body.create_offers and found.status != "open":
-        raise CaseNotOpen(f"case {case_id} is {found.status}: it takes no more offers")
+        raise not_open(found.id, found.status)
     case = Case(found.id, found.client_id, found.area, found.subarea, found.urgency_h, found.radius_km, found.summary, found.lat, found.lng)
     return _Opened(case, frozenset(found.offered))
 
