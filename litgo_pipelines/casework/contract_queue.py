@@ -49,10 +49,10 @@ _KEEP_DRAFT = "UPDATE litgo.contracts SET envelope_id = :envelope, signing_metho
 _METHOD = "UPDATE litgo.contracts SET signing_method = :method WHERE id = :id"
 _OUT = """
 UPDATE litgo.contracts SET status = 'pending-signature', pending_since = COALESCE(pending_since, :at), due_at = :due, tries = 0,
-       trouble = NULL, claimed_until = NULL
+       trouble = NULL, claimed_until = NULL, manual_since = NULL
 WHERE id = :id
 """
-_AGAIN = "UPDATE litgo.contracts SET tries = tries + 1, trouble = :trouble, due_at = :due, claimed_until = NULL WHERE id = :id"
+_AGAIN = "UPDATE litgo.contracts SET tries = :tries, trouble = :trouble, due_at = :due, claimed_until = NULL WHERE id = :id"
 _BY_HAND = """
 UPDATE litgo.contracts SET status = 'pending-signature', signing_method = 'manual', pending_since = :at, manual_since = :at,
        due_at = NULL, tries = 0, trouble = :trouble, claimed_until = NULL
@@ -64,6 +64,8 @@ WHERE id = :id
 """
 _REST = "UPDATE litgo.contracts SET due_at = NULL, tries = 0, trouble = :trouble, claimed_until = NULL WHERE id = :id"
 _COUNT_DUE = f"SELECT count(*), min(due_at) FROM litgo.contracts WHERE {_DUE}"
+_LOST = "SELECT count(*) FROM litgo.contracts WHERE status IN ('requested', 'pending-signature') AND trouble LIKE :lost"
+_DOCUMENT_MADE = "SELECT max(created_at) FROM litgo.contract_documents WHERE contract_id = :id"
 _STANDING = """
 SELECT status, signing_method, count(*), min(COALESCE(pending_since, created_at)) FROM litgo.contracts
 WHERE status IN ('requested', 'pending-signature') GROUP BY 1, 2 ORDER BY 1, 2
@@ -143,6 +145,13 @@ def standing(connection: Connection) -> list[Standing]:
     return [Standing(*row) for row in connection.execute(text(_STANDING))]
 
 
+def lost(connection: Connection) -> int:
+    """How many contracts have an envelope that DocuSign has lost."""
+    from sqlalchemy import text
+
+    return int(connection.execute(text(_LOST), {"lost": contracts.LOST_LIKE}).scalar_one())
+
+
 def pause(tries: int) -> timedelta:
     """Until the next try, after so many in vain."""
     return min(FIRST_PAUSE * (1 << min(tries, _MOST_DOUBLINGS)), LONGEST_PAUSE)
@@ -219,7 +228,7 @@ def note_unsent(connection: Connection, claimed: Claim) -> None:
 
 
 def out(connection: Connection, claimed: Claim, at: datetime) -> None:
-    """The envelope is out for signature; it is looked at again later.
+    """The envelope is out for signature; it is looked at again later. Parties who were told to sign by hand are told not to.
 
     Raises:
         Left: somebody else went on with the contract.
@@ -229,6 +238,8 @@ def out(connection: Connection, claimed: Claim, at: datetime) -> None:
     contract = _held(connection, claimed, "requested", "pending-signature")
     look = next_look(contract.pending_since or at, at)
     connection.execute(text(_OUT), {"id": contract.id, "at": at, "due": look})
+    if contract.manual_since is not None:
+        contracts.tell_parties(connection, contract, "retaken", at)
 
 
 def again(connection: Connection, claimed: Claim, trouble: str, at: datetime, *, unclear: bool = False) -> None:
@@ -240,16 +251,37 @@ def again(connection: Connection, claimed: Claim, trouble: str, at: datetime, *,
     Raises:
         Left: somebody else went on with the contract.
     """
-    from sqlalchemy import text
-
     contract = _held(connection, claimed)
-    connection.execute(text(_AGAIN), {"id": contract.id, "trouble": trouble, "due": at + pause(contract.tries)})
+    _again(connection, contract, trouble, contract.tries, at)
     if unclear:
         tell_team(connection, contract, "unclear", trouble, at)
 
 
+def not_known(connection: Connection, claimed: Claim, at: datetime) -> str:
+    """DocuSign does not know the envelope; the trouble. Once it is lost the team is told, once an envelope.
+
+    Raises:
+        Left: somebody else went on with the contract.
+    """
+    contract = _held(connection, claimed, "requested", "pending-signature")
+    trouble = contract.not_known(at)
+    # Looks that found something else do not count.
+    _again(connection, contract, trouble, 0 if contract.unknown_since is None else contract.tries, at)
+    if contract.status == "requested":
+        tell_team(connection, contract, "unclear", trouble, at)
+    if contracts.read(connection, contract.id).lost:
+        tell_team(connection, contract, "lost", trouble, at)
+    return trouble
+
+
+def _again(connection: Connection, contract: Contract, trouble: str, tries: int, at: datetime) -> None:
+    from sqlalchemy import text
+
+    connection.execute(text(_AGAIN), {"id": contract.id, "trouble": trouble, "tries": tries + 1, "due": at + pause(tries)})
+
+
 def by_hand(connection: Connection, claimed: Claim, trouble: str, at: datetime) -> None:
-    """Let a contract `without_draft` be signed by hand; team and both parties are told.
+    """Let a contract `without_draft` be signed by hand; the team is told, and both parties, unless they wait for this very document.
 
     Raises:
         Left: somebody else went on with the contract.
@@ -257,8 +289,10 @@ def by_hand(connection: Connection, claimed: Claim, trouble: str, at: datetime) 
     from sqlalchemy import text
 
     contract = _held(connection, claimed, "requested")
+    made = connection.execute(text(_DOCUMENT_MADE), {"id": contract.id}).scalar_one()
     connection.execute(text(_BY_HAND), {"id": contract.id, "trouble": trouble, "at": at})
-    contracts.tell_parties(connection, contract, "manual", at)
+    if contract.manual_since is None or (made is not None and made > contract.manual_since):
+        contracts.tell_parties(connection, contract, "manual", at)
     tell_team(connection, contract, "manual", trouble, at)
 
 
@@ -314,6 +348,12 @@ def rest(connection: Connection, claimed: Claim, trouble: str | None = None) -> 
 
     contract = _held(connection, claimed, "canceled")
     connection.execute(text(_REST), {"id": contract.id, "trouble": trouble})
+
+
+def tell_of_settings(connection: Connection, why: str, at: datetime) -> None:
+    """Tell the operators, once a day, that the account at DocuSign cannot be used as it is set."""
+    subject, body = contract_wording.of_settings(why)
+    tell(connection, key=f"docusign-settings-{at:%Y%m%d}", subject=subject, body=body, details={"why": why}, at=at)
 
 
 def tell_team(connection: Connection, contract: Contract, event: contract_wording.TeamEvent, why: str, at: datetime) -> None:

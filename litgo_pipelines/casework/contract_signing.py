@@ -68,12 +68,21 @@ class Processed:
         return self.outcomes.total()
 
 
-def process(engine: Engine, docusign: DocuSign | None, settings: Settings, clock: Clock, limit: int | None = None) -> Processed:
+def process(
+    engine: Engine,
+    docusign: DocuSign | None,
+    settings: Settings,
+    clock: Clock,
+    limit: int | None = None,
+    *,
+    unusable: str | None = None,
+) -> Processed:
     """Take up contracts that are due, `LITGO_CONTRACT_BATCH` at a time, until none is; several workers may do so at once.
 
     Args:
         docusign: None: not configured, all is signed by hand.
         limit: contracts at most; None: all.
+        unusable: why there is no `docusign`, though it is configured: contracts fare as if it were out of reach.
     """
     done = Processed()
     while limit is None or done.taken < limit:
@@ -83,7 +92,7 @@ def process(engine: Engine, docusign: DocuSign | None, settings: Settings, clock
         if not claims:
             break
         try:
-            _Batch(engine, docusign, settings, clock, done).work(claims)
+            _Batch(engine, docusign, settings, clock, done, unusable).work(claims)
         finally:
             with engine.begin() as connection:
                 queue.release(connection, claims)
@@ -134,6 +143,7 @@ class _Batch:
     settings: Settings
     clock: Clock
     done: Processed
+    unusable: str | None = None
     silent: list[str] = field(default_factory=list)
 
     def work(self, claims: Sequence[Claim]) -> None:
@@ -161,11 +171,15 @@ class _Batch:
     def _begun(self, claims: Sequence[Claim]) -> tuple[list[_Look], list[tuple[Claim, _Known]]]:
         """What to look up, and the contracts that need not wait for it."""
         if self.docusign is None:
-            return [], [(one, _Known(0.0, trouble=_NOT_CONFIGURED)) for one in claims]
+            if self.unusable is not None:
+                self._tell_of_settings(self.unusable)
+            return [], [(one, _Known(0.0, trouble=self.unusable or _NOT_CONFIGURED)) for one in claims]
         deadline = self.docusign.deadline()
         try:
             self.docusign.sign_in(deadline)
         except _TROUBLES as error:
+            if isinstance(error, SettingsError):
+                self._tell_of_settings(str(error))
             return [], [(one, _Known(0.0, trouble=str(error))) for one in claims]
         begun = {one.contract.envelope_id: one for one in claims if one.contract.envelope_id is not None}
         maybe = {one.transaction_id: one for one in claims if one.may_have_draft}
@@ -173,6 +187,10 @@ class _Batch:
         looks: list[_Look] = [partial(self._looked_up, ask, named, deadline) for ask, named in asked if named]
         fresh = [one for one in claims if one.contract.envelope_id is None and not one.may_have_draft]
         return looks, [(one, _Known(deadline.left())) for one in fresh]
+
+    def _tell_of_settings(self, why: str) -> None:
+        with self.engine.begin() as connection:
+            queue.tell_of_settings(connection, why, self.clock())
 
     def _looked_up(self, ask: _Ask, named: Mapping[str, Claim], deadline: Deadline) -> list[tuple[Claim, _Known]]:
         """What DocuSign knows of contracts' envelopes, by the names it has for them."""
@@ -225,7 +243,7 @@ class _Batch:
     def _asked(self, claimed: Claim, envelope: Envelope | None, deadline: Deadline) -> Outcome:
         """Carry out what an envelope's state asks for; where there is none, make one."""
         if envelope is None and claimed.contract.envelope_id is not None:
-            raise _InVain("DocuSign does not know the contract's envelope", unsent=claimed.unsent)
+            return self._not_known(claimed, deadline)
         if envelope is None or envelope.status == "created":
             return self._brought_out(claimed, envelope, deadline)
         at = self.clock()
@@ -248,6 +266,17 @@ class _Batch:
             # Also a state that is not known yet: it is looked at again.
             queue.out(connection, claimed, at)
             return "out"
+
+    def _not_known(self, claimed: Claim, deadline: Deadline) -> Outcome:
+        """Ask again, where the envelope may be out; in the place of one that was certainly never sent make another."""
+        if claimed.unsent:
+            with self.engine.begin() as connection:
+                claimed = queue.without_draft(connection, claimed)
+            return self._brought_out(claimed, None, deadline)
+        with self.engine.begin() as connection:
+            trouble = queue.not_known(connection, claimed, self.clock())
+        self.done.note(trouble.partition(":")[0])
+        return "unclear" if claimed.contract.status == "requested" else "again"
 
     def _brought_out(self, claimed: Claim, envelope: Envelope | None, deadline: Deadline) -> Outcome:
         """Draft where there is no draft of what is to be signed, write it down, send it."""
@@ -343,8 +372,9 @@ class _Batch:
         """By hand, where that is allowed and harms nobody; otherwise later once more."""
         contract = claimed.contract
         waited = self.clock() - contract.created_at >= timedelta(minutes=self.settings.contract_manual_after)
-        fallback = self.settings.fallback_enabled or self.docusign is None
-        if contract.status == "requested" and unsent and fallback and (waited or self.docusign is None):
+        configured = self.docusign is not None or self.unusable is not None
+        fallback = (self.settings.fallback_enabled and waited) or not configured
+        if contract.status == "requested" and unsent and fallback:
             return self._by_hand(claimed, trouble)
         return self._later(claimed, trouble, unclear=contract.status == "requested" and not unsent)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 Event = Literal["manual", "retaken", "active", "canceled"]
-TeamEvent = Literal["manual", "unclear", "declined", "signed-though-canceled"]
+TeamEvent = Literal["manual", "unclear", "lost", "declined", "signed-though-canceled"]
 Party = Literal["client", "lawyer"]
 
 _OTHER: Final[dict[Party, str]] = {"client": "o advogado ou a advogada", "lawyer": "o cliente ou a cliente"}
@@ -57,6 +57,7 @@ _SIGN_MESSAGE: Final = (
 _TEAM_SUBJECTS: Final[dict[TeamEvent, str]] = {
     "manual": "Contract {reference} is to be signed by hand",
     "unclear": "Contract {reference} waits for DocuSign: it may be out for signature",
+    "lost": "Contract {reference} can be signed nowhere: DocuSign does not know its envelope",
     "declined": "Contract {reference} was declined at DocuSign",
     "signed-though-canceled": "Contract {reference} was signed at DocuSign after it had been canceled",
 }
@@ -72,6 +73,13 @@ _TEAM_BODIES: Final[dict[TeamEvent, str]] = {
         "DocuSign did not say whether it sent the envelope: {why}. It is asked again with growing pauses, and nothing is signed by hand "
         "meanwhile, so that nobody signs twice.\n\n"
         "If that takes too long, look for the reference {reference} in DocuSign. See docs/runbooks/manual-signature.md."
+    ),
+    "lost": (
+        "Why: {why}.\n\n"
+        "1. See that DOCUSIGN_ACCOUNT_ID and DOCUSIGN_BASE_URL are those under which it was sent, and look for the reference {reference} "
+        "in DocuSign.\n"
+        "2. If it is not there: litgo contract retake {id} gives the envelope up and has another one made. "
+        "See docs/runbooks/manual-signature.md."
     ),
     "declined": "Why: {why}. The contract is canceled, its case is open again and will be offered to the next lawyer.",
     "signed-though-canceled": (
@@ -91,6 +99,16 @@ def to_team(event: TeamEvent, contract_id: str, reference: str, why: str) -> tup
     """Subject and body of what the operators are told."""
     said = {"id": contract_id, "reference": reference, "why": why}
     return _TEAM_SUBJECTS[event].format(**said), _TEAM_BODIES[event].format(**said)
+
+
+def of_settings(why: str) -> tuple[str, str]:
+    """Subject and body of what the operators are told where the account at DocuSign cannot be used as it is set."""
+    body = (
+        f"Why: {why}.\n\n"
+        "Until that is mended contracts are signed by hand, or wait where FALLBACK_ENABLED is false. `litgo doctor` says whether the "
+        "settings can be used. See docs/runbooks/manual-signature.md."
+    )
+    return "DocuSign cannot be used as it is set", body
 
 
 def to_signers(reference: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from uuid import UUID, uuid4
 
@@ -31,6 +31,13 @@ Party = Literal["client", "lawyer"]
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 PARTIES: Final[tuple[Party, ...]] = get_args(Party)
 MOST_EVIDENCE: Final = 20 * 1024 * 1024
+LOST_AFTER: Final = (3, timedelta(hours=1))
+"""Looks in a row, and how long from the first to the last of them, after which an envelope that DocuSign does not know is given up."""
+_UNKNOWN: Final = "DocuSign does not know the contract's envelope"
+_LOST: Final = "DocuSign has lost the contract's envelope"
+_SINCE: Final = ": not known since %Y-%m-%d %H:%M:%S UTC"
+LOST_LIKE: Final = f"{_LOST}%"
+"""Of the troubles of contracts whose envelope is lost, in SQL."""
 
 _POSSIBLE: Final[dict[Status, str]] = {
     "requested": "it waits to be sent for signature, and can be canceled",
@@ -84,6 +91,7 @@ class Contract:
         claimed_until: until when a worker has it to itself.
         tries: of the signing queue in vain, since it last went on.
         trouble: why the last of them was in vain.
+        manual_since: when the parties were told to sign by hand, until they are told to sign at DocuSign.
         draft_of: `contract_documents.made_of`, before a draft of it is asked for; None: there is no draft.
     """
 
@@ -127,7 +135,31 @@ class Contract:
     @property
     def possible(self) -> str:
         """What can become of it."""
+        if self.lost:
+            return f"look for {self.reference} in DocuSign; it can be taken back, for another envelope (litgo contract retake), or canceled"
+        if self.unknown_since is not None:
+            return "DocuSign is asked again; after an hour of this the contract can be taken back; it can be canceled"
         return _POSSIBLE[self.status]
+
+    @property
+    def unknown_since(self) -> datetime | None:
+        """Since when each look has found that DocuSign does not know the envelope; None: the last look did not."""
+        what, colon, since = (self.trouble or "").partition(":")
+        if self.status not in ("requested", "pending-signature") or what not in (_UNKNOWN, _LOST) or not colon:
+            return None
+        return datetime.strptime(f":{since}", _SINCE).replace(tzinfo=UTC)
+
+    @property
+    def lost(self) -> bool:
+        """Whether DocuSign has not known the envelope for so long that a person may give it up."""
+        return self.unknown_since is not None and (self.trouble or "").startswith(_LOST)
+
+    def not_known(self, at: datetime) -> str:
+        """Its trouble after a look that found once more that DocuSign does not know the envelope; as `LOST_AFTER` says it is lost."""
+        since = self.unknown_since or at
+        looks, span = LOST_AFTER
+        lost = self.lost or (self.unknown_since is not None and self.tries + 1 >= looks and at - since >= span)
+        return f"{_LOST if lost else _UNKNOWN}{since.astimezone(UTC):{_SINCE}}"
 
     def told(self) -> str:
         """Its state and what is possible, for whoever asked for something else."""
@@ -186,10 +218,19 @@ _ACTIVATE = "UPDATE litgo.contracts SET status = 'active', due_at = NULL, tries 
 _END = """
 UPDATE litgo.contracts SET status = :status, ended_at = :at, ended_because = :why, due_at = :due, tries = 0, trouble = NULL WHERE id = :id
 """
+# Whoever has claimed it has no say in it any more.
 _RETAKE = """
 UPDATE litgo.contracts SET status = 'requested', signing_method = NULL, due_at = :at, tries = 0, trouble = NULL, pending_since = NULL,
-       manual_since = NULL
+       envelope_id = NULL, draft_of = NULL, envelope_number = envelope_number + 1, claimed_until = NULL
 WHERE id = :id
+"""
+_CAN_BE_LOOKED_AT = """
+due_at IS NOT NULL AND (status IN ('requested', 'pending-signature') OR (status = 'canceled' AND envelope_id IS NOT NULL))
+"""
+_LOOK_NOW = f"""
+UPDATE litgo.contracts SET due_at = LEAST(due_at, :at)
+WHERE id IN (SELECT id FROM litgo.contracts WHERE {_CAN_BE_LOOKED_AT} AND (CAST(:id AS uuid) IS NULL OR id = CAST(:id AS uuid))
+             ORDER BY id FOR NO KEY UPDATE)
 """
 
 
@@ -276,7 +317,7 @@ def sign(
 
     Raises:
         Unknown: there is no such contract.
-        NotAllowed: it is not to be signed by hand, or the party has signed already with other evidence.
+        NotAllowed: it is not to be signed by hand, the party has signed already with other evidence, or signed before there was a contract.
     """
     contract = lock(connection, contract_id)
     earlier = next((one for one in signatures(connection, contract_id) if one.party == party), None)
@@ -288,7 +329,12 @@ def sign(
     if contract.status != "pending-signature":
         raise NotAllowed(contract.told())
     if contract.signing_method != "manual":
+        if contract.unknown_since is not None:
+            raise NotAllowed(contract.told())
         raise NotAllowed(f"contract {contract_id} is out for signature at DocuSign: it is signed there, or canceled here")
+    if signed_at is not None and signed_at < contract.created_at:
+        made, before = (one.astimezone(UTC).isoformat(timespec="seconds") for one in (contract.created_at, signed_at))
+        raise NotAllowed(f"contract {contract_id} was requested at {made}: nobody can have signed it at {before}, before that")
     add_signature(connection, contract_id, party, "manual", signed_at=signed_at or at, actor=actor, evidence=evidence, at=at)
     other = contract.signed_lawyer if party == "client" else contract.signed_client
     return activate(connection, contract_id, at=at) if other is not None else read(connection, contract_id)
@@ -336,23 +382,44 @@ def close(connection: Connection, contract_id: UUID, *, at: datetime) -> Contrac
 
 
 def retake(connection: Connection, contract_id: UUID, *, at: datetime) -> Contract:
-    """Take a contract that nobody has signed by hand yet back to DocuSign; both parties are told.
+    """Take a contract that nobody has signed by hand yet back to DocuSign, or give up an envelope that is lost and have another one made.
+
+    The parties are told when it is out at DocuSign.
 
     Raises:
         Unknown: there is no such contract.
-        NotAllowed: it does not wait for manual signatures, or a party has signed.
+        NotAllowed: it does not wait for manual signatures and its envelope is not lost, or a party has signed.
     """
     from sqlalchemy import text
 
     contract = lock(connection, contract_id)
-    if contract.status != "pending-signature" or contract.signing_method != "manual":
+    if contract.unknown_since is not None and not contract.lost:
+        raise NotAllowed(contract.told())
+    if not contract.lost and (contract.status != "pending-signature" or contract.signing_method != "manual"):
         how = f", signed by {contract.signing_method}" if contract.signing_method else ""
-        raise NotAllowed(f"contract {contract_id} is {contract.status}{how}: only one that waits for manual signatures is taken back")
+        which = "only one that waits for manual signatures, or whose envelope is lost, is taken back"
+        raise NotAllowed(f"contract {contract_id} is {contract.status}{how}: {which}")
     if contract.signed_client is not None or contract.signed_lawyer is not None:
         raise NotAllowed(f"a party has signed contract {contract_id} by hand: let the other one sign by hand, too, or cancel it")
     connection.execute(text(_RETAKE), {"id": contract_id, "at": at})
-    tell_parties(connection, contract, "retaken", at)
     return read(connection, contract_id)
+
+
+def look_now(connection: Connection, contract_id: UUID | None = None, *, at: datetime) -> int:
+    """Let the signing queue look at a contract, or at all that it would ever look at, without waiting for their moment; at how many.
+
+    Raises:
+        Unknown: there is no such contract.
+        NotAllowed: nothing is to be looked at: it is signed by hand, by both parties, or has ended.
+    """
+    from sqlalchemy import text
+
+    count = connection.execute(text(_LOOK_NOW), {"id": contract_id, "at": at}).rowcount
+    if count == 0 and contract_id is not None:
+        contract = read(connection, contract_id)
+        how = ", signed by hand" if contract.signing_method == "manual" else ""
+        raise NotAllowed(f"DocuSign is not asked about contract {contract_id}, which is {contract.status}{how}: {contract.possible}")
+    return count
 
 
 def lock_case(connection: Connection, contract: Contract) -> None:

@@ -112,6 +112,7 @@ _GROUPS = {
             "list": "contract.listing:list_contracts",
             "show": "contract.listing:show",
             "document": "contract.listing:document",
+            "check": "contract.steps:check",
             "sign": "contract.steps:sign",
             "retake": "contract.steps:retake",
             "cancel": "contract.steps:cancel",

@@ -216,17 +216,32 @@ def _database(services: Services) -> Finding:
 def _vendors(settings: Settings) -> Finding:
     given = {vendor: [name for name in names if getattr(settings, name) is not None] for vendor, (names, _) in _VENDORS.items()}
     complete = [vendor for vendor, (names, _) in _VENDORS.items() if len(given[vendor]) == len(names)]
-    told = [f"{vendor} is configured" for vendor in complete]
+    unusable = _unusable_docusign(settings) if "DocuSign" in complete else None
+    told = [f"{vendor} is configured" for vendor in complete if vendor != "DocuSign" or unusable is None]
+    instead = "are signed by hand" if settings.fallback_enabled else "wait"
+    told += [f"DocuSign cannot be used as it is set, and contracts {instead}: {unusable}"] if unusable else []
     told += [f"without {vendor} {instead}" for vendor, (_, instead) in _VENDORS.items() if vendor not in complete]
     halves = [vendor for vendor in _VENDORS if given[vendor] and vendor not in complete]
     if halves:
         missing = [name.upper() for vendor in halves for name in _VENDORS[vendor][0] if name not in given[vendor]]
         return Finding("vendors", Level.WARNING, "; ".join(told), f"{', '.join(halves)} also needs {', '.join(missing)}")
+    if unusable:
+        return Finding("vendors", Level.WARNING, "; ".join(told), "mend it as docs/runbooks/manual-signature.md says")
     if "SendGrid" not in complete or not settings.litgo_ops_emails:
         if "SendGrid" in complete:
             told.append("LITGO_OPS_EMAILS names nobody who would be told of an alert")
         return Finding("vendors", Level.WARNING, "; ".join(told), "set SENDGRID_API_KEY, SENDGRID_FROM and LITGO_OPS_EMAILS")
     return Finding("vendors", Level.OK, "; ".join(told))
+
+
+def _unusable_docusign(settings: Settings) -> str | None:
+    from litgo_pipelines.integrations.docusign import check_settings
+
+    try:
+        check_settings(settings)
+    except SettingsError as error:
+        return str(error)
+    return None
 
 
 def _embeddings(settings: Settings) -> Finding:

@@ -262,6 +262,142 @@ def test_a_key_that_cannot_be_used_does_not_stop_contracts(desk: Desk) -> None:
     assert "DOCUSIGN_PRIVATE_KEY" in (desk.contract(contract).trouble or "")
 
 
+WRONG = "DOCUSIGN_PRIVATE_KEY is neither a key in PEM nor the path of a file that can be read"
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+def test_settings_that_name_no_account_do_not_stop_contracts(desk: Desk, fallback: bool) -> None:
+    """They are signed by hand, or wait where that is not allowed; what is wrong is their trouble, and the team is told once a day."""
+    made = [desk.requested(), desk.requested()]
+    settings = desk.settings.model_copy(update={"fallback_enabled": fallback})
+    for _ in range(2):
+        process(desk.town.engine, None, settings, lambda: desk.now, unusable=WRONG)
+        desk.now += timedelta(minutes=5)
+    assert {desk.state(one) for one in made} == {BY_HAND if fallback else ("requested", None)}
+    assert {desk.contract(one).trouble for one in made} == {WRONG}
+    told = "SELECT count(*) FROM litgo.notifications WHERE subject = 'DocuSign cannot be used as it is set'"
+    assert desk.town.value(told) == 1
+    desk.now += timedelta(days=1)
+    desk.requested()
+    process(desk.town.engine, None, settings, lambda: desk.now, unusable=WRONG)
+    assert desk.town.value(told) == 2
+
+
+def lost(desk: Desk) -> Contract:
+    """A contract that is out, and whose envelope DocuSign does not know any more."""
+    contract = desk.requested()
+    desk.process()
+    desk.stand_in.envelopes.clear()
+    desk.now += 15 * MINUTE
+    desk.process()
+    return desk.contract(contract)
+
+
+def looked(desk: Desk, contract: Contract, minutes: int) -> Contract:
+    """The contract after one more look, so long after the last one."""
+    desk.now += minutes * MINUTE
+    with desk.town.engine.begin() as connection:
+        contracts.look_now(connection, contract.id, at=desk.now)
+    desk.process()
+    return desk.contract(contract.id)
+
+
+@pytest.mark.parametrize(("minutes", "is_lost"), [([60], False), ([1, 58], False), ([1, 59], True), ([20, 20, 20], True)])
+def test_an_envelope_is_lost_after_three_looks_in_an_hour(desk: Desk, minutes: list[int], is_lost: bool) -> None:
+    """Fewer looks, or a shorter while, are not enough; then the team is told once, and one may take the contract back."""
+    contract = lost(desk)
+    assert "DocuSign is asked again" in contract.possible
+    for pause in minutes:
+        contract = looked(desk, contract, pause)
+    assert (contract.lost, desk.told()["ops"]) == (is_lost, is_lost)
+    if not is_lost:
+        with pytest.raises(contracts.NotAllowed, match="DocuSign is asked again"), desk.town.engine.begin() as connection:
+            contracts.retake(connection, contract.id, at=desk.now)
+        return
+    contract = looked(desk, contract, 60)
+    assert (contract.lost, desk.told()["ops"]) == (True, 1)
+    assert "litgo contract retake" in contract.possible
+    with desk.town.engine.begin() as connection:
+        assert contract_queue.lost(connection) == 1
+        contracts.retake(connection, contract.id, at=desk.now)
+        assert contract_queue.lost(connection) == 0
+    assert desk.process().outcomes == {"sent": 1}
+    found = desk.contract(contract.id)
+    assert (found.status, found.envelope_id, found.trouble) == ("pending-signature", desk.envelope.id, None)
+    assert found.envelope_id != contract.envelope_id
+    assert desk.told() == {"ops": 1}
+
+
+def test_looks_in_a_row_start_anew_where_docusign_said_something_else(desk: Desk) -> None:
+    """A vendor that was away in between has not said three times that it does not know the envelope."""
+    contract = looked(desk, lost(desk), 40)
+    desk.stand_in.refuse["read"] = Reply(503)
+    assert looked(desk, contract, 10).unknown_since is None
+    desk.stand_in.refuse.clear()
+    for _ in range(2):
+        contract = looked(desk, contract, 20)
+    assert (contract.lost, contract.tries) == (False, 2)
+
+
+def test_a_worker_has_no_say_in_an_envelope_that_was_given_up(desk: Desk) -> None:
+    """It had claimed the contract when a person took it back."""
+    contract = lost(desk)
+    for pause in (20, 20, 20):
+        contract = looked(desk, contract, pause)
+    desk.now += timedelta(hours=1)
+    with desk.town.engine.begin() as connection:
+        (claimed,) = contract_queue.claim(connection, at=desk.now, most=5)
+    with desk.town.engine.begin() as connection:
+        contracts.retake(connection, contract.id, at=desk.now)
+    with pytest.raises(contract_queue.Left), desk.town.engine.begin() as connection:
+        contract_queue.out(connection, claimed, desk.now)
+
+
+def test_a_draft_that_is_gone_is_made_anew(desk: Desk) -> None:
+    """It was certainly never sent: nobody has to wait for it."""
+    contract = desk.requested()
+    desk.stand_in.refuse["send"] = Reply(429)
+    assert desk.process(contract_manual_after=60.0).outcomes == {"again": 1}
+    desk.stand_in.refuse.clear()
+    desk.stand_in.envelopes.clear()
+    desk.now += MINUTE
+    assert desk.process().outcomes == {"sent": 1}
+    assert (desk.envelope.sendings, desk.contract(contract).envelope_id) == (1, desk.envelope.id)
+
+
+def taken_back(desk: Desk, contract: UUID) -> None:
+    """As a person does, a minute later; then a run."""
+    desk.now += MINUTE
+    with desk.town.engine.begin() as connection:
+        contracts.retake(connection, contract, at=desk.now)
+    desk.now += MINUTE
+    desk.process()
+
+
+def test_parties_are_told_again_only_of_what_changed(desk: Desk) -> None:
+    """Not where it comes back to hand as it was; where the document says something else; where it is out at DocuSign, once."""
+    contract = desk.requested()
+    desk.stand_in.refuse["create"] = Reply(503)
+    desk.process()
+
+    def subjects() -> list[str]:
+        rows = desk.town.rows("SELECT subject FROM litgo.notifications WHERE audience = 'client' ORDER BY created_at")
+        return [" ".join(row[0].split()[-2:]) for row in rows]
+
+    taken_back(desk, contract)
+    assert (desk.state(contract), subjects()) == (BY_HAND, ["para assinatura"])
+    renamed(desk, contract, "Maria da Conceição")
+    taken_back(desk, contract)
+    assert (desk.state(contract), subjects()) == (BY_HAND, ["para assinatura"] * 2)
+    taken_back(desk, contract)
+    assert subjects() == ["para assinatura"] * 2
+    desk.stand_in.refuse.clear()
+    taken_back(desk, contract)
+    desk.now += timedelta(hours=1)
+    desk.process()
+    assert (desk.state(contract), subjects()) == (AT_DOCUSIGN, ["para assinatura"] * 2 + ["será eletrônica"])
+
+
 def test_the_fallback_comes_within_the_deadline(desk: Desk) -> None:
     """A vendor that hangs costs one deadline a contract, for all that is asked of it."""
     contract = desk.requested()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -165,6 +165,20 @@ def test_a_party_signs_once(town: Town) -> None:
     assert town.value("SELECT count(*) FROM litgo.contract_signatures") == 2
 
 
+def test_nobody_signs_before_there_is_a_contract(town: Town) -> None:
+    """A moment before its request is refused with both moments; that of the request itself is not."""
+    contract = manual(town)
+
+    def at(moment: datetime) -> Contract:
+        with town.engine.begin() as connection:
+            return contracts.sign(connection, contract.id, "client", evidence=SCAN, actor="ana", at=LATER, signed_at=moment)
+
+    with pytest.raises(NotAllowed, match=r"requested at 2026-\S+: nobody can have signed it at 2016-01-02T03:00:00\+00:00"):
+        at(datetime(2016, 1, 2, 3, tzinfo=UTC))
+    assert found(town, contract.id).signed_client is None
+    assert at(contract.created_at).signed_client == contract.created_at
+
+
 def test_what_is_out_at_docusign_is_not_signed_by_hand(town: Town) -> None:
     """Otherwise the same party could sign twice, in two places."""
     contract = requested(town)
@@ -206,13 +220,11 @@ def test_closing_ends_the_case_as_well(town: Town) -> None:
 
 
 def test_a_contract_is_taken_back_to_docusign_while_nobody_has_signed(town: Town) -> None:
-    """It is requested once more and due at once; one signature by hand is enough to keep it."""
+    """It is requested once more and due at once; one signature by hand is enough to keep it. Nobody is told before it is out."""
     contract = manual(town)
     back = retake(town, contract.id)
-    assert (back.status, back.signing_method, back.due_at, back.manual_since) == ("requested", None, LATER, None)
-    assert {row[0] for row in town.rows("SELECT subject FROM litgo.notifications")} == {
-        f"Contrato {contract.reference}: a assinatura será eletrônica"
-    }
+    assert (back.status, back.signing_method, back.due_at) == ("requested", None, LATER)
+    assert town.rows("SELECT FROM litgo.notifications") == []
     half = manual(town)
     sign(town, half.id, "client")
     with pytest.raises(NotAllowed, match="has signed"):

@@ -10,9 +10,11 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from litgo_pipelines.casework.contract_signing import process
 from litgo_pipelines.settings import get_settings
+from litgo_pipelines.simulation.vendors.server import Reply
 from litgo_pipelines_tests.casework.signing import Desk, rsa_key, signing_desk  # noqa: F401 (fixtures)
 from litgo_pipelines_tests.cli.conftest import Done, Verb, call_here
 
@@ -50,6 +52,17 @@ def by_hand(desk: Desk) -> UUID:
     made = desk.requested()
     process(desk.town.engine, None, desk.settings, lambda: desk.now)
     return made
+
+
+def with_account(desk: Desk, monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
+    """Let the verbs have the desk's account."""
+    for name in type(desk.settings).model_fields:
+        value = getattr(desk.settings, name)
+        if name.startswith("docusign_"):
+            monkeypatch.setenv(name.upper(), str(value.get_secret_value() if isinstance(value, SecretStr) else value))
+    for name, value in more.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
 
 
 def test_a_person_takes_a_contract_from_the_list_to_active(contract: Verb, desk: Desk, tmp_path: Path) -> None:
@@ -94,12 +107,18 @@ def test_contracts_are_listed_by_state(contract: Verb, desk: Desk) -> None:
 
 
 def test_contracts_are_taken_back_to_docusign(contract: Verb, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that nobody has signed, or one; without an account it is said before anything is written."""
+    """All that nobody has signed, or one; without an account that can be used it is said before anything is written."""
     first, second, signed = by_hand(desk), by_hand(desk), by_hand(desk)
     assert "DOCUSIGN_ACCOUNT_ID" in refused(contract("retake", "--all"))
     assert desk.state(first) == ("pending-signature", "manual")
     monkeypatch.setenv("DOCUSIGN_ACCOUNT_ID", "acc")
     get_settings.cache_clear()
+    assert "DOCUSIGN_ACCOUNT_ID is set, but not DOCUSIGN_INTEGRATION_KEY" in refused(contract("retake", "--all"))
+    with_account(desk, monkeypatch)
+    desk.stand_in.refuse["find"] = Reply(400)
+    assert "refused find_envelopes with 400" in refused(contract("retake", "--all"))
+    assert desk.state(first) == ("pending-signature", "manual")
+    desk.stand_in.refuse.clear()
     (tmp_path / "scan.pdf").write_bytes(b"signed")
     contract("sign", str(signed), "--party", "client", "--evidence", str(tmp_path / "scan.pdf"))
     assert "1 contract." in said(contract("retake", str(second)))
@@ -107,6 +126,37 @@ def test_contracts_are_taken_back_to_docusign(contract: Verb, desk: Desk, tmp_pa
     assert "has signed" in refused(contract("retake", str(signed)))
     assert [desk.contract(one).status for one in (first, second, signed)] == ["requested", "requested", "pending-signature"]
     assert "say which" in refused(contract("retake"))
+
+
+def test_nothing_is_taken_back_while_docusign_is_left_alone(contract: Verb, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its breaker is open: the next run would only put it back to hand. Who wants that all the same says so."""
+    made = by_hand(desk)
+    with_account(desk, monkeypatch, LITGO_BREAKER_FAILURES="1")
+    desk.town.execute(
+        "INSERT INTO litgo.external_calls (service, operation, outcome, number, started_at, duration_ms) "
+        "VALUES ('docusign', 'create_draft', 'timeout', 1, now(), 1)"
+    )
+    assert "nothing is taken back, for DocuSign cannot be used: " in refused(contract("retake", "--all"))
+    assert desk.state(made) == ("pending-signature", "manual")
+    assert desk.server.requests == []
+    assert "1 contract." in said(contract("retake", "--all", "--force"))
+    assert desk.state(made) == ("requested", None)
+
+
+def test_a_contract_is_looked_at_without_waiting(contract: Verb, desk: Desk) -> None:
+    """One, or all that DocuSign is asked about; what is signed by hand is not."""
+    by, out = by_hand(desk), desk.requested()
+    desk.process()
+    later = desk.contract(out).due_at
+    assert later is not None
+    assert later > desk.now
+    assert "DocuSign is not asked" in refused(contract("check", str(by)))
+    desk.town.execute("UPDATE litgo.contracts SET due_at = now() + interval '3 h' WHERE id = :id", id=out)
+    for which in ([str(out)], []):
+        desk.town.execute("UPDATE litgo.contracts SET due_at = now() + interval '3 h' WHERE id = :id", id=out)
+        assert said(contract("check", *which)) == "Due at once: 1 contract. Next: litgo run process_contracts\n"
+        assert desk.town.value("SELECT due_at <= now() FROM litgo.contracts WHERE id = :id", id=out)
+    assert desk.contract(by).due_at is None
 
 
 def test_mistakes_are_told_in_one_line(contract: Verb, desk: Desk, tmp_path: Path) -> None:

@@ -105,6 +105,32 @@ VENDORS: dict[str, tuple[dict[str, str], Level, list[str], str]] = {
         "OneSignal also needs ONESIGNAL_API_KEY",
     ),
     "nobody to tell": ({"sendgrid_api_key": "x"}, Level.WARNING, ["SendGrid is configured", "names nobody"], "LITGO_OPS_EMAILS"),
+    "a key that is nowhere": (
+        {
+            "docusign_account_id": "a",
+            "docusign_integration_key": "b",
+            "docusign_user_id": "c",
+            "docusign_private_key": "/nonexistent",
+            "sendgrid_api_key": "x",
+            "litgo_ops_emails": "a@example.com",
+        },
+        Level.WARNING,
+        ["DocuSign cannot be used as it is set", "DOCUSIGN_PRIVATE_KEY is neither a key in PEM nor the path"],
+        "manual-signature.md",
+    ),
+    "a key that is none": (
+        {
+            "docusign_account_id": "a",
+            "docusign_integration_key": "b",
+            "docusign_user_id": "c",
+            "docusign_private_key": "-----BEGIN PRIVATE KEY-----",
+            "sendgrid_api_key": "x",
+            "litgo_ops_emails": "a@example.com",
+        },
+        Level.WARNING,
+        ["DOCUSIGN_PRIVATE_KEY is no RSA key in PEM"],
+        "manual-signature.md",
+    ),
     "mail": ({"sendgrid_api_key": "x", "litgo_ops_emails": "a@example.com"}, Level.OK, ["without OneSignal", "local model"], ""),
 }
 

@@ -118,6 +118,34 @@ def test_without_an_account_a_run_hands_all_to_people(place: Location, desk: Des
     assert desk.state(contract) == ("pending-signature", "manual")
 
 
+def test_settings_that_name_no_account_fail_no_run(place: Location, desk: Desk) -> None:
+    """A key that is nowhere: all is signed by hand, and the run says why."""
+    contract = desk.requested()
+    done = place.execute(PROCESS_CONTRACTS, **account(desk) | {"docusign_private_key": "/nonexistent"})
+    assert done.success
+    assert desk.state(contract) == ("pending-signature", "manual")
+    assert "DOCUSIGN_PRIVATE_KEY is neither" in (desk.contract(contract).trouble or "")
+    (event,) = done.asset_materializations_for_node("contract_signatures")
+    assert event.metadata["docusign_cannot_be_used"].value == desk.contract(contract).trouble
+
+
+def test_an_envelope_that_is_lost_is_warned_of(place: Location, desk: Desk) -> None:
+    """Three looks within an hour, none of which found it."""
+    contract = desk.requested()
+    desk.process()
+    desk.stand_in.envelopes.clear()
+    began = desk.now
+    for minutes in (-90, -50, 0):
+        desk.now = began + timedelta(minutes=minutes)
+        desk.town.execute("UPDATE litgo.contracts SET due_at = :at WHERE id = :id", at=desk.now, id=contract)
+        if minutes:
+            desk.process()
+    done = place.execute(PROCESS_CONTRACTS, **account(desk))
+    (check,) = done.get_asset_check_evaluations()
+    assert not check.passed
+    assert check.description == "DocuSign has lost the envelope of 1: litgo contract list --unsigned"
+
+
 def test_a_contract_without_a_place_to_sign_is_warned_of(place: Location, desk: Desk) -> None:
     """After an hour in which nobody could tell where it is; the run itself succeeds."""
     desk.now -= timedelta(hours=2)

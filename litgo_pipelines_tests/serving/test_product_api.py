@@ -142,7 +142,11 @@ def test_from_offer_to_review(shop: Shop) -> None:
     assert (first["status"], first["signed_client"]) == ("pending-signature", None)
     assert first["signed_lawyer"] is not None
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    second = shop.post(f"{path}/signatures", {"party": "client", "evidence": EVIDENCE, "signed_at": yesterday.isoformat()}).json()
+    dated = {"party": "client", "evidence": EVIDENCE, "signed_at": yesterday.isoformat()}
+    early = shop.post(f"{path}/signatures", dated)
+    assert (early.status_code, "nobody can have signed it" in early.text) == (409, True)
+    shop.execute("UPDATE litgo.contracts SET created_at = created_at - interval '2 days'")
+    second = shop.post(f"{path}/signatures", dated).json()
     assert (second["status"], datetime.fromisoformat(second["signed_client"])) == ("active", yesterday)
     signed = shop.marketplace.rows("SELECT * FROM litgo.contract_signatures ORDER BY party")
     assert [(row.party, row.method, row.actor, bytes(row.evidence), row.evidence_name) for row in signed] == [

@@ -1,4 +1,4 @@
-"""`litgo contract sign`, `retake`, `cancel` and `close`: what a person does about a contract."""
+"""`litgo contract check`, `sign`, `retake`, `cancel` and `close`: what a person does about a contract."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from litgo_pipelines.cli.common import By, Json, Reason, answer, name_of, transaction
 from litgo_pipelines.cli.contract.listing import Id, contract_id
-from litgo_pipelines.settings import LitgoError, get_settings
+from litgo_pipelines.settings import LitgoError, SettingsError, get_settings
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -18,6 +18,25 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from litgo_pipelines.casework.contracts import Contract
+
+
+def check(
+    contract: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Id of a contract; without it all that DocuSign is asked about.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Have the next run look at a contract, or at all that wait for DocuSign, at once; else envelopes are looked at ever more rarely.
+
+    Example: `litgo contract check 7e0b3f6e-6d4c-4f43-9a67-0d1d5c3a2b11`, then `litgo run process_contracts`
+    """
+    from litgo_pipelines.casework import contracts
+
+    which = None if contract is None else contract_id(contract)
+    with transaction() as connection:
+        count = contracts.look_now(connection, which, at=datetime.now(UTC))
+    told = f"Due at once: {count} contract{'' if count == 1 else 's'}."
+    answer(json, {"contracts": count}, f"{told} Next: litgo run process_contracts" if count else told)
 
 
 def sign(
@@ -50,26 +69,42 @@ def sign(
 def retake(
     contract: Annotated[str | None, typer.Argument(metavar="[ID]", help="Id of a contract.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All contracts that wait for manual signatures and nobody has signed yet.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even where DocuSign cannot be used at the moment.")] = False,
     json: Json = False,
 ) -> None:
-    """Take contracts that were to be signed by hand back to DocuSign, while nobody has signed. The parties are told.
+    """Take contracts that were to be signed by hand back to DocuSign, while nobody has signed; or one whose envelope DocuSign has lost.
 
-    They are sent within a minute; if DocuSign is still out of reach, they come back to manual signature.
+    They are sent within a minute, and then the parties are told. DocuSign is tried first: where it cannot be used nothing is taken back,
+    for it would come back to manual signature with the next run.
 
     Example: `litgo contract retake --all`
     """
     if (contract is None) != every:
         raise LitgoError("say which: the ID of one contract, or --all")
-    _require_docusign()
+    _require_docusign(force=force)
     with transaction() as connection:
         which = [contract_id(contract)] if contract is not None else _unsigned(connection)
         taken = [one for one in (_retaken(connection, found, skip=every) for found in which) if one is not None]
     answer(json, {"contracts": taken}, f"Taken back to DocuSign: {len(taken)} contract{'' if len(taken) == 1 else 's'}.")
 
 
-def _require_docusign() -> None:
+def _require_docusign(*, force: bool) -> None:
+    from litgo_pipelines.cli.marketplace import open_marketplace
+    from litgo_pipelines.integrations.calls import VendorRefused, VendorUnavailable
+    from litgo_pipelines.integrations.docusign import DocuSign
+    from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
+
     if get_settings().docusign_account_id is None:
         raise LitgoError("DocuSign is not configured: set DOCUSIGN_ACCOUNT_ID and its key first (litgo settings)")
+    if force:
+        return
+    with open_marketplace() as marketplace:
+        try:
+            docusign = DocuSign.of(marketplace.settings, PostgresCallLedger(marketplace.engine))
+            assert docusign is not None
+            docusign.try_out()
+        except (VendorUnavailable, VendorRefused, SettingsError) as error:
+            raise LitgoError(f"nothing is taken back, for DocuSign cannot be used: {error}; mend that first, or say --force") from None
 
 
 def _unsigned(connection: Connection) -> list[UUID]:
