@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import uuid5
 
@@ -49,22 +49,31 @@ _KEEP_DRAFT = "UPDATE litgo.contracts SET envelope_id = :envelope, signing_metho
 _METHOD = "UPDATE litgo.contracts SET signing_method = :method WHERE id = :id"
 _OUT = """
 UPDATE litgo.contracts SET status = 'pending-signature', pending_since = COALESCE(pending_since, :at), due_at = :due, tries = 0,
-       trouble = NULL, claimed_until = NULL, manual_since = NULL
+       trouble = NULL, unknown_since = NULL, lost_at = NULL, claimed_until = NULL, manual_since = NULL
 WHERE id = :id
 """
-_AGAIN = "UPDATE litgo.contracts SET tries = :tries, trouble = :trouble, due_at = :due, claimed_until = NULL WHERE id = :id"
+_AGAIN = """
+UPDATE litgo.contracts SET tries = :tries, trouble = :trouble, unknown_since = :unknown_since, lost_at = :lost_at, due_at = :due,
+       claimed_until = NULL
+WHERE id = :id
+"""
 _BY_HAND = """
 UPDATE litgo.contracts SET status = 'pending-signature', signing_method = 'manual', pending_since = :at, manual_since = :at,
-       due_at = NULL, tries = 0, trouble = :trouble, claimed_until = NULL
+       due_at = NULL, tries = 0, trouble = :trouble, unknown_since = NULL,
+       lost_at = NULL, claimed_until = NULL
 WHERE id = :id
 """
 _ANEW = """
-UPDATE litgo.contracts SET status = 'requested', pending_since = NULL, due_at = :at, tries = 0, trouble = :trouble, claimed_until = NULL
+UPDATE litgo.contracts SET status = 'requested', pending_since = NULL, due_at = :at, tries = 0, trouble = :trouble, unknown_since = NULL,
+       lost_at = NULL, claimed_until = NULL
 WHERE id = :id
 """
-_REST = "UPDATE litgo.contracts SET due_at = NULL, tries = 0, trouble = :trouble, claimed_until = NULL WHERE id = :id"
+_REST = """
+UPDATE litgo.contracts SET due_at = NULL, tries = 0, trouble = :trouble, unknown_since = NULL, lost_at = NULL, claimed_until = NULL
+WHERE id = :id
+"""
 _COUNT_DUE = f"SELECT count(*), min(due_at) FROM litgo.contracts WHERE {_DUE}"
-_LOST = "SELECT count(*) FROM litgo.contracts WHERE status IN ('requested', 'pending-signature') AND trouble LIKE :lost"
+_LOST = "SELECT count(*) FROM litgo.contracts WHERE status IN ('requested', 'pending-signature') AND lost_at IS NOT NULL"
 _DOCUMENT_MADE = "SELECT max(created_at) FROM litgo.contract_documents WHERE contract_id = :id"
 _STANDING = """
 SELECT status, signing_method, count(*), min(COALESCE(pending_since, created_at)) FROM litgo.contracts
@@ -149,7 +158,7 @@ def lost(connection: Connection) -> int:
     """How many contracts have an envelope that DocuSign has lost."""
     from sqlalchemy import text
 
-    return int(connection.execute(text(_LOST), {"lost": contracts.LOST_LIKE}).scalar_one())
+    return int(connection.execute(text(_LOST)).scalar_one())
 
 
 def pause(tries: int) -> timedelta:
@@ -264,20 +273,31 @@ def not_known(connection: Connection, claimed: Claim, at: datetime) -> str:
         Left: somebody else went on with the contract.
     """
     contract = _held(connection, claimed, "requested", "pending-signature")
-    trouble = contract.not_known(at)
+    lost, since = contract.lost_by(at), contract.unknown_since or at
+    trouble = f"{contracts.LOST if lost else contracts.UNKNOWN}: not known since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     # Looks that found something else do not count.
-    _again(connection, contract, trouble, 0 if contract.unknown_since is None else contract.tries, at)
+    tries = 0 if contract.unknown_since is None else contract.tries
+    _again(connection, contract, trouble, tries, at, unknown_since=since, lost_at=(contract.lost_at or at) if lost else None)
     if contract.status == "requested":
         tell_team(connection, contract, "unclear", trouble, at)
-    if contracts.read(connection, contract.id).lost:
+    if lost:
         tell_team(connection, contract, "lost", trouble, at)
     return trouble
 
 
-def _again(connection: Connection, contract: Contract, trouble: str, tries: int, at: datetime) -> None:
+def _again(
+    connection: Connection,
+    contract: Contract,
+    trouble: str,
+    tries: int,
+    at: datetime,
+    unknown_since: datetime | None = None,
+    lost_at: datetime | None = None,
+) -> None:
     from sqlalchemy import text
 
-    connection.execute(text(_AGAIN), {"id": contract.id, "trouble": trouble, "tries": tries + 1, "due": at + pause(tries)})
+    row = {"id": contract.id, "trouble": trouble, "tries": tries + 1, "due": at + pause(tries)}
+    connection.execute(text(_AGAIN), row | {"unknown_since": unknown_since, "lost_at": lost_at})
 
 
 def by_hand(connection: Connection, claimed: Claim, trouble: str, at: datetime) -> None:

@@ -33,10 +33,8 @@ PARTIES: Final[tuple[Party, ...]] = get_args(Party)
 MOST_EVIDENCE: Final = 20 * 1024 * 1024
 LOST_AFTER: Final = (3, timedelta(hours=1))
 """Looks in a row, and how long from the first to the last of them, after which an envelope that DocuSign does not know is given up."""
-_UNKNOWN: Final = "DocuSign does not know the contract's envelope"
-_LOST: Final = "DocuSign has lost the contract's envelope"
-_SINCE: Final = ": not known since %Y-%m-%d %H:%M:%S UTC"
-LOST_LIKE: Final = f"{_LOST}%"
+UNKNOWN: Final = "DocuSign does not know the contract's envelope"
+LOST: Final = "DocuSign has lost the contract's envelope"
 """Of the troubles of contracts whose envelope is lost, in SQL."""
 
 _POSSIBLE: Final[dict[Status, str]] = {
@@ -93,6 +91,8 @@ class Contract:
         trouble: why the last of them was in vain.
         manual_since: when the parties were told to sign by hand, until they are told to sign at DocuSign.
         draft_of: `contract_documents.made_of`, before a draft of it is asked for; None: there is no draft.
+        unknown_since: since when each look has found that DocuSign does not know the envelope; None: the last look did not.
+        lost_at: when it had not known it for so long that the team was told.
     """
 
     id: UUID
@@ -116,6 +116,8 @@ class Contract:
     ended_at: datetime | None
     ended_because: str | None
     draft_of: str | None
+    unknown_since: datetime | None
+    lost_at: datetime | None
 
     @property
     def reference(self) -> str:
@@ -142,24 +144,14 @@ class Contract:
         return _POSSIBLE[self.status]
 
     @property
-    def unknown_since(self) -> datetime | None:
-        """Since when each look has found that DocuSign does not know the envelope; None: the last look did not."""
-        what, colon, since = (self.trouble or "").partition(":")
-        if self.status not in ("requested", "pending-signature") or what not in (_UNKNOWN, _LOST) or not colon:
-            return None
-        return datetime.strptime(f":{since}", _SINCE).replace(tzinfo=UTC)
-
-    @property
     def lost(self) -> bool:
         """Whether DocuSign has not known the envelope for so long that a person may give it up."""
-        return self.unknown_since is not None and (self.trouble or "").startswith(_LOST)
+        return self.lost_at is not None
 
-    def not_known(self, at: datetime) -> str:
-        """Its trouble after a look that found once more that DocuSign does not know the envelope; as `LOST_AFTER` says it is lost."""
-        since = self.unknown_since or at
+    def lost_by(self, at: datetime) -> bool:
+        """Whether a look that finds once more that DocuSign does not know the envelope is enough, as `LOST_AFTER` says."""
         looks, span = LOST_AFTER
-        lost = self.lost or (self.unknown_since is not None and self.tries + 1 >= looks and at - since >= span)
-        return f"{_LOST if lost else _UNKNOWN}{since.astimezone(UTC):{_SINCE}}"
+        return self.lost or (self.unknown_since is not None and self.tries + 1 >= looks and at - self.unknown_since >= span)
 
     def told(self) -> str:
         """Its state and what is possible, for whoever asked for something else."""
@@ -214,13 +206,18 @@ UPDATE litgo.contracts SET signed_client = CASE WHEN :party = 'client' THEN :sig
        signed_lawyer = CASE WHEN :party = 'lawyer' THEN :signed_at ELSE signed_lawyer END
 WHERE id = :id
 """
-_ACTIVATE = "UPDATE litgo.contracts SET status = 'active', due_at = NULL, tries = 0, trouble = NULL WHERE id = :id"
+_ACTIVATE = """
+UPDATE litgo.contracts SET status = 'active', due_at = NULL, tries = 0, trouble = NULL, unknown_since = NULL, lost_at = NULL
+WHERE id = :id
+"""
 _END = """
-UPDATE litgo.contracts SET status = :status, ended_at = :at, ended_because = :why, due_at = :due, tries = 0, trouble = NULL WHERE id = :id
+UPDATE litgo.contracts SET status = :status, ended_at = :at, ended_because = :why, due_at = :due, tries = 0, trouble = NULL,
+       unknown_since = NULL, lost_at = NULL WHERE id = :id
 """
 # Whoever has claimed it has no say in it any more.
 _RETAKE = """
-UPDATE litgo.contracts SET status = 'requested', signing_method = NULL, due_at = :at, tries = 0, trouble = NULL, pending_since = NULL,
+UPDATE litgo.contracts SET status = 'requested', signing_method = NULL, due_at = :at, tries = 0, trouble = NULL,
+       unknown_since = NULL, lost_at = NULL, pending_since = NULL,
        envelope_id = NULL, draft_of = NULL, envelope_number = envelope_number + 1, claimed_until = NULL
 WHERE id = :id
 """

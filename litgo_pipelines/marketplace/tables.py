@@ -247,6 +247,8 @@ contracts = Table(
     _moment("ended_at", nullable=True),
     Column("ended_because", Text),
     Column("draft_of", Text, comment="contract_documents.made_of, before a draft of it is asked for; null: there is no draft"),
+    _moment("unknown_since", nullable=True),
+    _moment("lost_at", nullable=True),
     CheckConstraint("signing_method IS DISTINCT FROM 'manual' OR envelope_id IS NULL", name="manual_has_no_envelope"),
     Index("ix_contracts_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index("uq_contracts_envelope_id", "envelope_id", unique=True, postgresql_where=text("envelope_id IS NOT NULL")),

@@ -22,7 +22,7 @@ from litgo_pipelines_tests.casework.conftest import NOON, Town
 ID = UUID("7e0b3f6e-6d4c-4f43-9a67-0d1d5c3a2b11")
 CONTRACT: Contract = of_row(
     [ID, ID, ID, ID, "requested", None, None, {"type": "mixed", "value": 1500.0, "percent": 20.0}, None, None, NOON, 0, *[None] * 2, 0]
-    + [None] * 6
+    + [None] * 8
 )
 PARTIES = Parties(
     Person("Maria da Conceição", "maria@example.com"), Person("Ana Gonçalves", "ana@example.com"), "OAB/SP 123456", "trabalhista"

@@ -182,6 +182,8 @@ def upgrade() -> None:
         ),
         schema="litgo",
     )
+    op.add_column("contracts", sa.Column("unknown_since", sa.DateTime(timezone=True), nullable=True), schema="litgo")
+    op.add_column("contracts", sa.Column("lost_at", sa.DateTime(timezone=True), nullable=True), schema="litgo")
     # Nobody would ever take up a contract that was requested before there was a queue.
     op.execute("UPDATE litgo.contracts SET due_at = now() WHERE status = 'requested'")
     op.create_index(
