@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from litgo_pipelines.cli.embeddings.evaluate import COLUMNS, UnusableFile, read_judgements
+from litgo_pipelines.settings import PROJECT_FOLDER
 from litgo_pipelines_tests.cli.conftest import Litgo
 
-JURIS = Path("/work/shared/data/juristcu_dev.csv")
+JURIS = PROJECT_FOLDER.parent / "shared" / "data" / "juristcu_dev.csv"
 
 HEADER = ",".join(COLUMNS)
 GOOD = ["1,horas extras,a,jornada de trabalho,2", "1,horas extras,b,guarda dos filhos,0", "2,guarda,a,jornada de trabalho,0.5"]
