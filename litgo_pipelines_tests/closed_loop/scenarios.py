@@ -113,7 +113,7 @@ def a_person_moves_the_alias(world: World) -> Seen:
     """Amid an experiment a person moves the alias in MLflow: the service follows, and it is recorded, told, and flagged until explained."""
     seen = Seen()
     before = world.registry.champion()
-    chosen = register(world.registry, world.artifacts, {"g": 0.3, "s": 0.4, "u": 0.3}, (18.0, -9.5))
+    chosen = register(world.registry, world.artifacts, {"g": 0.3, "s": 0.4, "u": 0.3}, (24.0, -13.8))
     world.command("experiment", "start", chosen, "--by", PERSON, "--reason", "place, likeness and promptness alone")
     _wait_for_sides(world, chosen)
     amid = versions_of(world.come(20))
