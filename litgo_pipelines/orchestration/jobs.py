@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 from litgo_pipelines.orchestration.assets.contracts import contract_signatures
@@ -28,74 +30,84 @@ EXPIRE_RECORDS = "expire_records"
 # Runs with the same value of this tag take turns (dagster.yaml).
 _EXCLUSIVE = "litgo/exclusive"
 
-calculate_equity_metrics = dg.define_asset_job(
+
+def _job(name: str, what: str, *assets: dg.AssetsDefinition, minutes: int | None = None, exclusive: bool = True) -> Any:
+    """A job that makes these assets.
+
+    Args:
+        minutes: after which a run is stopped; None: the instance says (dagster.yaml).
+        exclusive: whether its runs take turns.
+    """
+    tags = {_EXCLUSIVE: name} if exclusive else {}
+    if minutes is not None:
+        tags["dagster/max_runtime"] = str(60 * minutes)
+    return dg.define_asset_job(name, selection=dg.AssetSelection.assets(*assets), description=what, tags=tags)
+
+
+calculate_equity_metrics = _job(
     CALCULATE_EQUITY_METRICS,
-    selection=dg.AssetSelection.assets(equity_metrics, offer_distribution),
-    description="Load and capacity of every lawyer and what they say of the distribution, each night at 02:00 in São Paulo.",
-    tags={"dagster/max_runtime": 1800},
+    "Load and capacity of every lawyer and what they say of the distribution, each night at 02:00 in São Paulo.",
+    equity_metrics,
+    offer_distribution,
+    minutes=30,
+    exclusive=False,
 )
-
-refit_equity_price = dg.define_asset_job(
+refit_equity_price = _job(
     REFIT_EQUITY_PRICE,
-    selection=dg.AssetSelection.assets(equity_price),
-    description="Replay the last 30 days under other prices of load and put the right one in force, each Monday at 03:00 in São Paulo.",
-    tags={_EXCLUSIVE: REFIT_EQUITY_PRICE, "dagster/max_runtime": 3600},
+    "Replay the last 30 days under other prices of load and put the right one in force, each Monday at 03:00 in São Paulo.",
+    equity_price,
+    minutes=60,
 )
-
-retrain_ranker = dg.define_asset_job(
+retrain_ranker = _job(
     RETRAIN_RANKER,
-    selection=dg.AssetSelection.assets(training_set, ranker_candidate, candidate_evaluation, promotion),
-    description="Train a ranker on all decided matches, judge it against the champion, and put it on trial if it passed.",
-    tags={_EXCLUSIVE: RETRAIN_RANKER},
+    "Train a ranker on all decided matches, judge it against the champion, and put it on trial if it passed.",
+    training_set,
+    ranker_candidate,
+    candidate_evaluation,
+    promotion,
 )
-
-read_experiment = dg.define_asset_job(
+read_experiment = _job(
     READ_EXPERIMENT,
-    selection=dg.AssetSelection.assets(experiment_readout),
-    description="Judge the experiment that runs, carry the verdict out, and let the next one begin.",
-    tags={_EXCLUSIVE: READ_EXPERIMENT, "dagster/max_runtime": 900},
+    "Judge the experiment that runs, carry the verdict out, and let the next one begin.",
+    experiment_readout,
+    minutes=15,
 )
-
-watch_champion = dg.define_asset_job(
+watch_champion = _job(
     WATCH_CHAMPION,
-    selection=dg.AssetSelection.assets(model_quality),
-    description="Judge the champion by its decisions, and roll it back if it is degraded.",
-    tags={_EXCLUSIVE: WATCH_CHAMPION, "dagster/max_runtime": 900},
+    "Judge the champion by its decisions, and roll it back if it is degraded.",
+    model_quality,
+    minutes=15,
 )
-
-expire_records = dg.define_asset_job(
+expire_records = _job(
     EXPIRE_RECORDS,
-    selection=dg.AssetSelection.assets(expired_records),
-    description="Delete logs and ledgers that are older than they are kept, each night at 04:00 in São Paulo.",
-    tags={_EXCLUSIVE: EXPIRE_RECORDS, "dagster/max_runtime": 3600},
+    "Delete logs and ledgers that are older than they are kept, each night at 04:00 in São Paulo.",
+    expired_records,
+    minutes=60,
 )
-
-embed_texts = dg.define_asset_job(
+embed_texts = _job(
     EMBED_TEXTS,
-    selection=dg.AssetSelection.assets(case_embeddings, lawyer_embeddings),
-    description="Make the vectors of cases and lawyers that are missing or outdated, and see how good they are without a vendor.",
-    tags={_EXCLUSIVE: EMBED_TEXTS, "dagster/max_runtime": 7200},
+    "Make the vectors of cases and lawyers that are missing or outdated, and see how good they are without a vendor.",
+    case_embeddings,
+    lawyer_embeddings,
+    minutes=120,
 )
-
-move_offers = dg.define_asset_job(
+move_offers = _job(
     MOVE_OFFERS,
-    selection=dg.AssetSelection.assets(offer_rounds),
-    description="Let offers past their time run out, and offer cases that nobody took to the next lawyers.",
-    tags={_EXCLUSIVE: MOVE_OFFERS, "dagster/max_runtime": 900},
+    "Let offers past their time run out, and offer cases that nobody took to the next lawyers.",
+    offer_rounds,
+    minutes=15,
 )
-
-process_contracts = dg.define_asset_job(
+process_contracts = _job(
     PROCESS_CONTRACTS,
-    selection=dg.AssetSelection.assets(contract_signatures),
-    description="Send the contracts that are due for signature, look what became of those that are out, and fall back to manual signature.",
-    tags={_EXCLUSIVE: PROCESS_CONTRACTS, "dagster/max_runtime": 3600},
+    "Send the contracts that are due for signature, look what became of those that are out, and fall back to manual signature.",
+    contract_signatures,
+    minutes=60,
 )
-
-deliver_notifications = dg.define_asset_job(
+deliver_notifications = _job(
     DELIVER_NOTIFICATIONS,
-    selection=dg.AssetSelection.assets(notifications_delivered),
-    description="Push or mail the messages that are due.",
-    tags={_EXCLUSIVE: DELIVER_NOTIFICATIONS, "dagster/max_runtime": 900},
+    "Push or mail the messages that are due.",
+    notifications_delivered,
+    minutes=15,
 )
 
 JOBS = [

@@ -133,9 +133,9 @@ class Ticks:
 
     def pass_by(self, **span: float) -> None:
         """Let what was asked for have been asked for so much earlier."""
-        from litgo_pipelines.orchestration.sensors.due import Asked
+        from litgo_pipelines.orchestration.sensors.due import Asked, parsed
 
-        asked = Asked.parsed(self.cursor)
+        asked = parsed(Asked, self.cursor)
         assert asked.at is not None
         self.cursor = asked.model_copy(update={"at": asked.at - timedelta(**span)}).model_dump_json()
 

@@ -10,7 +10,7 @@ from litgo_pipelines.casework.embedding import Embedding, Refreshed
 from litgo_pipelines.casework.embedding_quality import MOST_EXAMPLES, Quality, labelled_examples, measure
 from litgo_pipelines.orchestration.embedding_figures import refresh_metadata
 from litgo_pipelines.orchestration.pictures import MOST_BYTES
-from litgo_pipelines.orchestration.sensors.due import AGAIN
+from litgo_pipelines.orchestration.sensors.due import AGAIN, parsed
 from litgo_pipelines.orchestration.sensors.embeddings import Cursor
 from litgo_pipelines.ranking.retrieval import Scored
 from litgo_pipelines.simulation.vendors.openai import KEY, OpenAIStandIn
@@ -61,7 +61,7 @@ def test_a_run_embeds_what_the_sensor_found_missing(location: Location, town: To
     assert ticks.told == "every vector is there"
     town.execute("UPDATE litgo.cases SET summary = 'outro caso' WHERE status = 'open'")
     assert ticks.tick() is None
-    asked = Cursor.parsed(ticks.cursor).spaces
+    asked = parsed(Cursor, ticks.cursor).spaces
     earlier = {space: one.model_copy(update={"at": one.at - AGAIN}) for space, one in asked.items() if one.at is not None}
     ticks.cursor = Cursor(spaces=earlier).model_dump_json()
     assert ticks.tick() is not None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from litgo_pipelines.orchestration.sensors.due import parsed
 from litgo_pipelines.orchestration.sensors.embeddings import COUNTED_FOR, LATE, Cursor, Observed, observe, plan
 
 NOW = datetime(2026, 3, 10, 15, tzinfo=UTC)
@@ -83,7 +84,7 @@ class Place:
         """Whether a run is started, as the sensor has it."""
         now = NOW + minute * MINUTE
         found = plan(*observe(self.cursor, [LOCAL], self.look, now), now)
-        self.cursor = Cursor.parsed(found.cursor.model_dump_json())
+        self.cursor = parsed(Cursor, found.cursor.model_dump_json())
         return found.start
 
     def look(self, since: datetime | None) -> dict[str, Observed]:
@@ -128,4 +129,4 @@ def test_models_of_another_space_are_counted_at_once() -> None:
 def test_somebody_elses_cursor_is_told() -> None:
     """Instead of being overwritten."""
     with pytest.raises(ValueError, match="none of ours: reset it in the UI"):
-        Cursor.parsed('{"shown": "x", "spaces": 3}')
+        parsed(Cursor, '{"shown": "x", "spaces": 3}')

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.bulk import copy_rows
 from litgo_pipelines.marketplace.database import open_engine
-from litgo_pipelines.orchestration.sensors.reviews import BATCH_TAG, MOST_RETRIES, Cursor, Decision, Observed, new_reviews, plan
+from litgo_pipelines.orchestration.sensors.reviews import BATCH_TAG, MOST_RETRIES, Cursor, Observed, new_reviews, plan
 from litgo_pipelines.rollout.trainings import Training, record_training
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def test_no_batch_is_ever_started_more_often_than_its_retries_allow(
     else:
         assert decision.cursor == Cursor(batch=reviews, attempts=1)
         assert reviews - max(trained, batch) >= threshold
-    assert decision.run_key != Decision(True, cursor, "").run_key
+    assert decision.cursor.run_key != cursor.run_key
 
 
 class Reviews:

@@ -7,7 +7,7 @@ import dagster as dg
 
 from litgo_pipelines.orchestration.jobs import PROCESS_CONTRACTS, process_contracts
 from litgo_pipelines.orchestration.resources import Project
-from litgo_pipelines.orchestration.sensors.due import Asked, asked_for, under_way
+from litgo_pipelines.orchestration.sensors.due import Asked, Plan, asked_for, parsed, under_way
 
 EVERY = timedelta(minutes=1)
 """Between two runs at least."""
@@ -27,16 +27,7 @@ class Observed:
     since: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Whether to start a run, the cursor to keep, and why."""
-
-    start: bool
-    cursor: Asked
-    reason: str
-
-
-def plan(cursor: Asked, observed: Observed, now: datetime) -> Plan:
+def plan(cursor: Asked, observed: Observed, now: datetime) -> Plan[Asked]:
     """At once for what no run was asked for; where a run left the first one due, again after a minute, then later, up to ten minutes."""
     if observed.since is None:
         return Plan(False, cursor, "no contract is due")
@@ -58,10 +49,8 @@ def _observe(project: Project, now: datetime) -> Observed:
 @dg.sensor(job=process_contracts, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def contracts_due(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
     """Looks for contracts that are due every 30 s; envelopes that are out fall due ever more rarely, many of them together."""
-    cursor, now = Asked.parsed(context.cursor), datetime.now(UTC)
+    cursor, now = parsed(Asked, context.cursor), datetime.now(UTC)
     if under_way(context.instance, PROCESS_CONTRACTS):
         return dg.SensorResult(skip_reason="contracts are being processed", cursor=context.cursor)
     found = plan(cursor, _observe(project, now), now)
-    if not found.start:
-        return dg.SensorResult(skip_reason=found.reason, cursor=found.cursor.model_dump_json())
-    return asked_for(found.cursor, found.reason, PROCESS_CONTRACTS, now)
+    return asked_for(found, PROCESS_CONTRACTS, now)

@@ -1,10 +1,11 @@
-"""What sensors of the rollout share: when a run was last asked for, and whether one is under way."""
+"""What sensors share: their plan and what Dagster is told of it, when a run was last asked for, and whether one is under way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +16,29 @@ LONGEST = timedelta(days=1)
 """Each time in vain the pause doubles, up to this."""
 _MOST_DOUBLINGS = 8
 _SOON = timedelta(minutes=1)
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def parsed(model: type[C], cursor: str | None) -> C:
+    """A sensor's cursor as it was kept; a bare one where nothing was.
+
+    Raises:
+        ValueError: somebody else's.
+    """
+    try:
+        return model() if cursor is None else model.model_validate_json(cursor)
+    except ValidationError as error:
+        raise ValueError(f"the sensor's cursor {cursor!r} is none of ours: reset it in the UI") from error
+
+
+@dataclass(frozen=True)
+class Plan(Generic[C]):
+    """Whether to start a run now, the cursor to keep, and why."""
+
+    start: bool
+    cursor: C
+    reason: str
 
 
 class Asked(BaseModel):
@@ -35,18 +59,6 @@ class Asked(BaseModel):
     at: datetime | None = None
     count: int = 0
     repeats: int = 0
-
-    @classmethod
-    def parsed(cls, cursor: str | None) -> Self:
-        """The cursor as it was kept.
-
-        Raises:
-            ValueError: somebody else's.
-        """
-        try:
-            return cls() if cursor is None else cls.model_validate_json(cursor)
-        except ValidationError as error:
-            raise ValueError(f"the sensor's cursor {cursor!r} is none of ours: reset it in the UI") from error
 
     def since(self, now: datetime) -> timedelta:
         """How long ago that was; for ever, where nothing was asked for."""
@@ -92,7 +104,14 @@ def under_way(instance: dg.DagsterInstance, job: str) -> bool:
     return bool(instance.get_run_ids(filters=dg.RunsFilter(job_name=job, statuses=unfinished), limit=1))
 
 
-def asked_for(cursor: Asked, told: str, job: str, at: datetime) -> dg.SensorResult:
-    """One run, with a key of its own; what was told is its tag `litgo/reason`."""
-    request = dg.RunRequest(run_key=f"{job}-{at:%Y%m%dT%H%M%S}-{cursor.count}", tags={"litgo/reason": told})
-    return dg.SensorResult(run_requests=[request], cursor=cursor.model_dump_json())
+def told_dagster(found: Plan[C], run_key: str, **tags: str) -> dg.SensorResult:
+    """What Dagster is told of a plan: one run, whose tag `litgo/reason` says why, or why there is none."""
+    cursor = found.cursor.model_dump_json()
+    if not found.start:
+        return dg.SensorResult(skip_reason=found.reason, cursor=cursor)
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=run_key, tags={**tags, "litgo/reason": found.reason})], cursor=cursor)
+
+
+def asked_for(found: Plan[Asked], job: str, at: datetime) -> dg.SensorResult:
+    """The same, with a run key that is used once."""
+    return told_dagster(found, f"{job}-{at:%Y%m%dT%H%M%S}-{found.cursor.count}")

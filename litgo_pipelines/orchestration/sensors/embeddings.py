@@ -10,11 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from litgo_pipelines.orchestration.jobs import EMBED_TEXTS, embed_texts
 from litgo_pipelines.orchestration.resources import Project
-from litgo_pipelines.orchestration.sensors.due import AGAIN, Asked, under_way
+from litgo_pipelines.orchestration.sensors.due import AGAIN, Asked, Plan, parsed, told_dagster, under_way
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -60,18 +60,6 @@ class Cursor(BaseModel):
     spaces: dict[str, Asked] = {}
     counted: Counted | None = None
 
-    @classmethod
-    def parsed(cls, cursor: str | None) -> "Cursor":
-        """The cursor as it was kept.
-
-        Raises:
-            ValueError: somebody else's.
-        """
-        try:
-            return cls() if cursor is None else cls.model_validate_json(cursor)
-        except ValidationError as error:
-            raise ValueError(f"the sensor's cursor {cursor!r} is none of ours: reset it in the UI") from error
-
     def counts_again(self, spaces: Sequence[str], now: datetime) -> bool:
         """Whether the last count does not hold: it is old, is of other spaces, or a run was to bring what it had found."""
         if self.counted is None or now - self.counted.at >= COUNTED_FOR or set(spaces) != set(self.counted.spaces):
@@ -80,16 +68,7 @@ class Cursor(BaseModel):
         return left and any(one.at is not None and one.at >= self.counted.at for one in self.spaces.values())
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Whether to start a run, the cursor to keep, and why."""
-
-    start: bool
-    cursor: Cursor
-    reason: str
-
-
-def plan(cursor: Cursor, observed: Mapping[str, Observed], now: datetime) -> Plan:
+def plan(cursor: Cursor, observed: Mapping[str, Observed], now: datetime) -> Plan[Cursor]:
     """Where something is due: at once, then every ten minutes; in a space where the last run brought nothing, after pauses that double."""
     asked = {space: _after(cursor.spaces.get(space, Asked()), found) for space, found in observed.items()}
     due = {space: found.due for space, found in observed.items() if found.due}
@@ -149,12 +128,8 @@ def _look(connection: "Connection", spaces: Sequence[str], now: datetime, since:
 @dg.sensor(job=embed_texts, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
 def texts_to_embed(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
     """Looks for cases and lawyers whose vectors are missing, or were made of something that changed since."""
-    cursor, now = Cursor.parsed(context.cursor), datetime.now(UTC)
+    cursor, now = parsed(Cursor, context.cursor), datetime.now(UTC)
     if under_way(context.instance, EMBED_TEXTS):
         return dg.SensorResult(skip_reason="texts are being embedded", cursor=context.cursor)
     found = plan(*_observe(project, cursor, now), now)
-    if not found.start:
-        return dg.SensorResult(skip_reason=found.reason, cursor=found.cursor.model_dump_json())
-    run_key = f"{EMBED_TEXTS}-{now:%Y%m%dT%H%M%S}-{sum(one.count for one in found.cursor.spaces.values())}"
-    request = dg.RunRequest(run_key=run_key, tags={"litgo/reason": found.reason})
-    return dg.SensorResult(run_requests=[request], cursor=found.cursor.model_dump_json())
+    return told_dagster(found, f"{EMBED_TEXTS}-{now:%Y%m%dT%H%M%S}-{sum(one.count for one in found.cursor.spaces.values())}")

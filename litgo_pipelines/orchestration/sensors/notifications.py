@@ -7,7 +7,7 @@ import dagster as dg
 
 from litgo_pipelines.orchestration.jobs import DELIVER_NOTIFICATIONS, deliver_notifications
 from litgo_pipelines.orchestration.resources import Project
-from litgo_pipelines.orchestration.sensors.due import Asked, asked_for, under_way
+from litgo_pipelines.orchestration.sensors.due import Asked, Plan, asked_for, parsed, under_way
 
 GIVE_UP_EVERY = timedelta(hours=1)
 """How long after any run another one is started that could only give messages up; each run gives up those that it finds."""
@@ -33,16 +33,7 @@ class Observed:
     waiting: int = 0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Whether to deliver now, the cursor to keep, and why."""
-
-    start: bool
-    cursor: Asked
-    reason: str
-
-
-def plan(cursor: Asked, observed: Observed, now: datetime) -> Plan:
+def plan(cursor: Asked, observed: Observed, now: datetime) -> Plan[Asked]:
     """At once for a message that no run was asked for; for the same ones again after a minute, then ever later, up to ten minutes.
 
     What can only be given up waits for the next of these runs, or for an hour.
@@ -73,10 +64,8 @@ def _observe(project: Project, now: datetime) -> Observed:
 @dg.sensor(job=deliver_notifications, minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)
 def notifications_due(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
     """Looks at the outbox every 15 s; where nothing is due no run is started, and where nobody can be reached one an hour at most."""
-    cursor, now = Asked.parsed(context.cursor), datetime.now(UTC)
+    cursor, now = parsed(Asked, context.cursor), datetime.now(UTC)
     if under_way(context.instance, DELIVER_NOTIFICATIONS):
         return dg.SensorResult(skip_reason="a delivery is under way", cursor=context.cursor)
     found = plan(cursor, _observe(project, now), now)
-    if not found.start:
-        return dg.SensorResult(skip_reason=found.reason, cursor=found.cursor.model_dump_json())
-    return asked_for(found.cursor, found.reason, DELIVER_NOTIFICATIONS, now)
+    return asked_for(found, DELIVER_NOTIFICATIONS, now)

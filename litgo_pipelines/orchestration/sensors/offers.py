@@ -7,7 +7,7 @@ import dagster as dg
 
 from litgo_pipelines.orchestration.jobs import MOVE_OFFERS, move_offers
 from litgo_pipelines.orchestration.resources import Project
-from litgo_pipelines.orchestration.sensors.due import Asked, asked_for, under_way
+from litgo_pipelines.orchestration.sensors.due import Asked, Plan, asked_for, parsed, under_way
 
 EVERY = timedelta(minutes=2)
 """Between two runs at least. With a tick and the start of a run, an offer past its time runs out within five minutes."""
@@ -32,16 +32,7 @@ class Observed:
     dropped: int = 0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Whether to start a run, the cursor to keep, and why."""
-
-    start: bool
-    cursor: Asked
-    reason: str
-
-
-def plan(cursor: Asked, observed: Observed, now: datetime) -> Plan:
+def plan(cursor: Asked, observed: Observed, now: datetime) -> Plan[Asked]:
     """Every two minutes while there is something new to do; what runs did not bring about is tried ever more rarely.
 
     Cases that nobody is left for are tried again as well, for somebody may have joined, but pause longest.
@@ -76,10 +67,8 @@ def _observe(project: Project, now: datetime) -> Observed:
 @dg.sensor(job=move_offers, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def offers_due(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
     """Lets offers past their time end within five minutes, offers cases that nobody took on, and tells of those that dropped out."""
-    cursor, now = Asked.parsed(context.cursor), datetime.now(UTC)
+    cursor, now = parsed(Asked, context.cursor), datetime.now(UTC)
     if under_way(context.instance, MOVE_OFFERS):
         return dg.SensorResult(skip_reason="offers are being moved", cursor=context.cursor)
     found = plan(cursor, _observe(project, now), now)
-    if not found.start:
-        return dg.SensorResult(skip_reason=found.reason, cursor=found.cursor.model_dump_json())
-    return asked_for(found.cursor, found.reason, MOVE_OFFERS, now)
+    return asked_for(found, MOVE_OFFERS, now)

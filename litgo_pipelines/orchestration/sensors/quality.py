@@ -8,7 +8,7 @@ import dagster as dg
 
 from litgo_pipelines.orchestration.jobs import WATCH_CHAMPION, watch_champion
 from litgo_pipelines.orchestration.resources import Project
-from litgo_pipelines.orchestration.sensors.due import Asked, asked_for, under_way
+from litgo_pipelines.orchestration.sensors.due import Asked, Plan, asked_for, parsed, under_way
 
 _DECISIONS = "new decisions"
 
@@ -30,16 +30,7 @@ class Observed:
     held: str | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Whether to look now, the cursor to keep, and why."""
-
-    start: bool
-    cursor: Asked
-    reason: str
-
-
-def plan(cursor: Asked, observed: Observed, now: datetime, window: timedelta) -> Plan:
+def plan(cursor: Asked, observed: Observed, now: datetime, window: timedelta) -> Plan[Asked]:
     """At once when degraded, again soon while it still is, and ever more rarely while it is held; every window else, if there is news."""
     if observed.version is None:
         return Plan(False, cursor, "nothing is watched: no version is champion")
@@ -77,10 +68,8 @@ def _observe(project: Project, now: datetime) -> Observed:
 @dg.sensor(job=watch_champion, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def champion_watch(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
     """Looks at the champion's newest decisions; a degraded champion is rolled back by the run that this asks for."""
-    cursor, now = Asked.parsed(context.cursor), datetime.now(UTC)
+    cursor, now = parsed(Asked, context.cursor), datetime.now(UTC)
     if under_way(context.instance, WATCH_CHAMPION):
         return dg.SensorResult(skip_reason="a look is under way", cursor=context.cursor)
     found = plan(cursor, _observe(project, now), now, timedelta(hours=project.settings.degradation_window))
-    if not found.start:
-        return dg.SensorResult(skip_reason=found.reason, cursor=found.cursor.model_dump_json())
-    return asked_for(found.cursor, found.reason, WATCH_CHAMPION, now)
+    return asked_for(found, WATCH_CHAMPION, now)

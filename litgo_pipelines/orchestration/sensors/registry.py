@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from litgo_pipelines.orchestration.assets.ranker import CHAMPION
 from litgo_pipelines.orchestration.resources import Project
+from litgo_pipelines.orchestration.sensors.due import parsed
 
 if TYPE_CHECKING:
     from litgo_pipelines.rollout.decisions import Decision
@@ -22,18 +23,6 @@ class Cursor(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     shown: int = 0
-
-
-def parsed(cursor: str | None) -> Cursor:
-    """The cursor as it was kept.
-
-    Raises:
-        ValueError: somebody else's.
-    """
-    try:
-        return Cursor() if cursor is None else Cursor.model_validate_json(cursor)
-    except ValidationError as error:
-        raise ValueError(f"the sensor's cursor {cursor!r} is none of ours: reset it in the UI") from error
 
 
 def observation(decision: "Decision") -> dg.AssetObservation:
@@ -63,7 +52,7 @@ def registry_changes(context: dg.SensorEvaluationContext, project: Project) -> d
     from litgo_pipelines.rollout.reconcile import reconcile
     from litgo_pipelines.rollout.transitions import publish_tags
 
-    cursor, registry = parsed(context.cursor), project.registry()
+    cursor, registry = parsed(Cursor, context.cursor), project.registry()
     with project.engine() as engine:
         found = reconcile(engine, registry, clock=lambda: datetime.now(UTC))
         with engine.connect() as connection:

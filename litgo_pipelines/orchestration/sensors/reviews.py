@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from litgo_pipelines.orchestration.jobs import retrain_ranker
 from litgo_pipelines.orchestration.resources import Project
+from litgo_pipelines.orchestration.sensors.due import Plan, parsed, told_dagster
 
 MOST_RETRIES = 3
 BATCH_TAG = "litgo/review_batch"
@@ -21,6 +22,11 @@ class Cursor(BaseModel):
 
     batch: int = 0
     attempts: int = 0
+
+    @property
+    def run_key(self) -> str:
+        """Of the run that it asked for."""
+        return f"reviews-{self.batch}-attempt-{self.attempts}"
 
 
 @dataclass(frozen=True)
@@ -38,41 +44,21 @@ class Observed:
     last_run: Literal["running", "failed", "ended"] | None
 
 
-@dataclass(frozen=True)
-class Decision:
-    """Whether to start a run, the cursor to keep, and why."""
-
-    start: bool
-    cursor: Cursor
-    reason: str
-
-    @property
-    def run_key(self) -> str:
-        return f"reviews-{self.cursor.batch}-attempt-{self.cursor.attempts}"
-
-
-def plan(cursor: Cursor, observed: Observed, threshold: int) -> Decision:
+def plan(cursor: Cursor, observed: Observed, threshold: int) -> Plan[Cursor]:
     """Once for each batch of `threshold` new reviews; a failed run again, at most `MOST_RETRIES` times for the same batch."""
     if observed.last_run == "running":
-        return Decision(False, cursor, f"training on {cursor.batch} reviews is under way")
+        return Plan(False, cursor, f"training on {cursor.batch} reviews is under way")
     # A batch that has neither been trained on nor ended by itself is still owed.
     owed = cursor.attempts > 0 and observed.reviews_trained < cursor.batch and observed.last_run in ("failed", None)
     if owed and cursor.attempts <= MOST_RETRIES:
         again = Cursor(batch=cursor.batch, attempts=cursor.attempts + 1)
-        return Decision(True, again, f"training on {cursor.batch} reviews failed: retry {cursor.attempts} of {MOST_RETRIES}")
+        return Plan(True, again, f"training on {cursor.batch} reviews failed: retry {cursor.attempts} of {MOST_RETRIES}")
     counted_from = max(observed.reviews_trained, cursor.batch)
     new = observed.reviews - counted_from
     if new >= threshold:
-        return Decision(True, Cursor(batch=observed.reviews, attempts=1), f"{new} new reviews")
+        return Plan(True, Cursor(batch=observed.reviews, attempts=1), f"{new} new reviews")
     gave_up = f"; training on {cursor.batch} reviews failed {cursor.attempts} times" if owed else ""
-    return Decision(False, cursor, f"{new} of {threshold} new reviews since the last training{gave_up}")
-
-
-def _parsed(cursor: str | None) -> Cursor:
-    try:
-        return Cursor() if cursor is None else Cursor.model_validate_json(cursor)
-    except ValidationError as error:
-        raise ValueError(f"the sensor's cursor {cursor!r} is none of ours: reset it in the UI") from error
+    return Plan(False, cursor, f"{new} of {threshold} new reviews since the last training{gave_up}")
 
 
 def _observe(instance: dg.DagsterInstance, project: Project, cursor: Cursor) -> Observed:
@@ -93,9 +79,6 @@ def _observe(instance: dg.DagsterInstance, project: Project, cursor: Cursor) -> 
 @dg.sensor(job=retrain_ranker, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
 def new_reviews(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
     """Retrains once `MIN_REVIEWS_FOR_RETRAIN` reviews came in since the last training."""
-    cursor = _parsed(context.cursor)
-    decision = plan(cursor, _observe(context.instance, project, cursor), project.settings.min_reviews_for_retrain)
-    if not decision.start:
-        return dg.SensorResult(skip_reason=decision.reason, cursor=decision.cursor.model_dump_json())
-    request = dg.RunRequest(run_key=decision.run_key, tags={BATCH_TAG: str(decision.cursor.batch), "litgo/reason": decision.reason})
-    return dg.SensorResult(run_requests=[request], cursor=decision.cursor.model_dump_json())
+    cursor = parsed(Cursor, context.cursor)
+    found = plan(cursor, _observe(context.instance, project, cursor), project.settings.min_reviews_for_retrain)
+    return told_dagster(found, found.cursor.run_key, **{BATCH_TAG: str(found.cursor.batch)})

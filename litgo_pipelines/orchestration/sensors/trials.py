@@ -8,7 +8,7 @@ import dagster as dg
 
 from litgo_pipelines.orchestration.jobs import READ_EXPERIMENT, read_experiment
 from litgo_pipelines.orchestration.resources import Project
-from litgo_pipelines.orchestration.sensors.due import Asked, asked_for, under_way
+from litgo_pipelines.orchestration.sensors.due import Asked, Plan, asked_for, parsed, under_way
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -47,16 +47,7 @@ class Observed:
     held: str | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Whether to read now, the cursor to keep, and why."""
-
-    start: bool
-    cursor: Asked
-    reason: str
-
-
-def plan(cursor: Asked, observed: Observed, now: datetime, every: timedelta) -> Plan:
+def plan(cursor: Asked, observed: Observed, now: datetime, every: timedelta) -> Plan[Asked]:
     """Read at once what a person approved, what ran out of time, and what may begin; otherwise every so often, if anything ripened.
 
     What a reading did not bring about is asked for again ever more rarely; what ripens meanwhile is read as always, for it may show harm.
@@ -132,12 +123,10 @@ def _held(connection: "Connection", waiting: "Experiment | None", now: datetime)
 @dg.sensor(job=read_experiment, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def experiment_due(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
     """Reads the running experiment every `LITGO_READOUT_MINUTES` if anything ripened, and begins the one in line."""
-    cursor, now = Asked.parsed(context.cursor), datetime.now(UTC)
+    cursor, now = parsed(Asked, context.cursor), datetime.now(UTC)
     if under_way(context.instance, READ_EXPERIMENT):
         return dg.SensorResult(skip_reason="a reading is under way", cursor=context.cursor)
     with project.connection() as connection:
         observed = _observe(connection, now)
     found = plan(cursor, observed, now, timedelta(minutes=project.settings.litgo_readout_minutes))
-    if not found.start:
-        return dg.SensorResult(skip_reason=found.reason, cursor=found.cursor.model_dump_json())
-    return asked_for(found.cursor, found.reason, READ_EXPERIMENT, now)
+    return asked_for(found, READ_EXPERIMENT, now)
