@@ -231,7 +231,13 @@ class Settings(BaseSettings):
     litgo_serve_host: str = Field("127.0.0.1", description="Address `litgo serve` binds to.")
     litgo_serve_port: int = Field(8000, ge=1, le=65535, description="Port of `litgo serve`.")
     litgo_dagster_port: int = Field(3001, ge=1, le=65535, description="Port of Dagster's web server (3000 is Grafana's).")
+    litgo_dagster_url: str | None = Field(
+        None,
+        description="Where people open Dagster's web server, for links in messages. Defaults to `http://127.0.0.1:` and `LITGO_DAGSTER_PORT`.",
+    )
     litgo_mlflow_port: int = Field(5000, ge=1, le=65535, description="Port of the MLflow server.")
+    litgo_metrics_host: str = Field("127.0.0.1", description="Address `litgo metrics serve` binds to.")
+    litgo_metrics_port: int = Field(9108, ge=1, le=65535, description="Port of `litgo metrics serve`.")
     litgo_refresh_seconds: float = Field(3.0, gt=0, le=60, description="How often serving reads lawyers and loads again.")
     litgo_model_poll_seconds: float = Field(5.0, gt=0, le=15, description="How often serving looks where the alias `champion` points.")
 
@@ -258,6 +264,11 @@ class Settings(BaseSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must start with https:// (or http://)")
         return value.rstrip("/")
+
+    @field_validator("litgo_dagster_url", mode="after")
+    @classmethod
+    def _linked(cls, value: str | None) -> str | None:
+        return None if value is None else cls._address(value)
 
     @field_validator("sendgrid_from", mode="after")
     @classmethod
@@ -294,6 +305,11 @@ class Settings(BaseSettings):
         last = self.default_traffic_percentage
         percent = self.litgo_ramp or [one for one in (1.0, 5.0) if one < last] + [last]
         return tuple(one / 100 for one in percent)
+
+    @property
+    def dagster_url(self) -> str:
+        """Where people open Dagster, without a slash at the end."""
+        return self.litgo_dagster_url or f"http://127.0.0.1:{self.litgo_dagster_port}"
 
     @property
     def dagster_home(self) -> Path:

@@ -44,6 +44,18 @@ DELETE FROM litgo.notifications WHERE id IN (
     ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
 )
 """
+# What nobody has counted yet stays.
+_EVENTS = """
+DELETE FROM litgo.events WHERE seq IN (
+    SELECT seq FROM litgo.events
+    WHERE at < :before
+    AND xid <= CAST((SELECT CAST(position AS jsonb) ->> 'xid' FROM litgo.metric_cursors WHERE name = 'events') AS xid8)
+    ORDER BY seq LIMIT :most
+)
+"""
+_RUNS = """
+DELETE FROM litgo.job_runs WHERE run_id IN (SELECT run_id FROM litgo.job_runs WHERE ended_at < :before ORDER BY ended_at LIMIT :most)
+"""
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,8 @@ KEPT: Final = (
     Kept("external_calls", 90, _CALLS, "breakers look back a day, people a quarter"),
     Kept("idempotent_answers", 30, _ANSWERS, "nobody repeats a request a month later"),
     Kept("notifications", 180, _MESSAGES, "who was told what is asked for within half a year; the texts name people"),
+    Kept("events", 30, _EVENTS, "what they add up to is kept for ever in metric_rollups"),
+    Kept("job_runs", 400, _RUNS, "how a job did is compared with the year before; their counts are in metric_rollups"),
 )
 
 

@@ -141,10 +141,14 @@ def driver_url(url: str) -> str:
     return "postgresql://" + url.partition("://")[2]
 
 
-def open_engine(url: str, role: Role | None = APP_ROLE, **options: Any) -> Engine:
+def open_engine(url: str, role: Role | None = APP_ROLE, *, counted: bool = True, seconds: float | None = None, **options: Any) -> Engine:
     """An engine whose connections act as `role` where that role exists (None: as the URL's own user).
 
     Errors of its statements do not show parameters, which may be what clients wrote and belong in no log.
+
+    Args:
+        counted: whether what is written happens now, and goes to the log of events; False for who writes history.
+        seconds: that a statement may take, and a server that is out of reach may keep us waiting; None: for ever.
 
     Raises:
         DatabaseError: the URL cannot be read.
@@ -157,15 +161,22 @@ def open_engine(url: str, role: Role | None = APP_ROLE, **options: Any) -> Engin
     except (ArgumentError, ValueError) as error:
         raise DatabaseError(f"DATABASE_URL cannot be read: {error}") from None
     options = {"hide_parameters": True} | options
-    engine = create_engine(parsed, connect_args={"connect_timeout": 5, "application_name": "litgo"}, pool_pre_ping=True, **options)
-    if role is not None:
+    arguments: dict[str, Any] = {"connect_timeout": 5, "application_name": "litgo"}
+    if seconds is not None:
+        arguments["tcp_user_timeout"] = round(1000 * seconds)
+    engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=True, **options)
 
-        @event.listens_for(engine, "connect")
-        def _take_role(connection: Any, _record: Any) -> None:
-            with connection.cursor() as cursor:
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            if role is not None:
                 cursor.execute(_TAKE_ROLE, {"role": role})
                 cursor.execute(_FIND_TYPES)
-            connection.commit()
+            if not counted:
+                cursor.execute("SET litgo.counted = off")
+            if seconds is not None:
+                cursor.execute(f"SET statement_timeout = {1000 * seconds:.0f}")
+        connection.commit()
 
     return engine
 

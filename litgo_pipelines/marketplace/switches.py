@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _ON = 'SELECT actor, reason, changed_at FROM litgo.switches WHERE name = :name AND "on"'
 
+_ALL = 'SELECT name, "on" FROM litgo.switches ORDER BY name'
+
 _SET = """
 INSERT INTO litgo.switches (name, "on", actor, reason, changed_at) VALUES (:name, :on, :actor, :reason, :at)
 ON CONFLICT (name) DO UPDATE
@@ -33,6 +35,13 @@ def switched_on(connection: Connection, name: str) -> Freeze | None:
 
     found = connection.execute(text(_ON), {"name": name}).one_or_none()
     return None if found is None else Freeze(*found)
+
+
+def switches(connection: Connection) -> dict[str, bool]:
+    """Every switch that was ever turned, and whether it is on."""
+    from sqlalchemy import text
+
+    return {name: on for name, on in connection.execute(text(_ALL))}
 
 
 def switch(connection: Connection, name: str, on: bool, actor: str, reason: str, at: datetime) -> Freeze:

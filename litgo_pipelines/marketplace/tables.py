@@ -30,6 +30,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.types import UserDefinedType
 
 from litgo_pipelines.marketplace.names import FEATURE_COLUMNS as FEATURE_COLUMNS
 from litgo_pipelines.marketplace.names import FEATURES as FEATURES
@@ -45,6 +47,18 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     },
 )
+
+
+class Xid8(UserDefinedType[str]):
+    """A transaction's number that never wraps around, as PostgreSQL's `xid8`."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
+
+
+ischema_names["xid8"] = Xid8
 
 
 def _id() -> Column[object]:
@@ -592,6 +606,67 @@ external_calls = Table(
     CheckConstraint("(number = 0) = (outcome IN ('breaker_open', 'no_time', 'invalid')) AND number >= 0", name="number"),
     Index("ix_external_calls_service_started_at", "service", text("started_at DESC")),
     comment="Requests to vendors, one row each. A trigger refuses to change a row, or to delete one of the last 30 days.",
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("metric", Text, nullable=False),
+    Column("labels", JSONB, nullable=False, server_default="{}"),
+    Column("amount", BigInteger, nullable=False, server_default="1", comment="how many at once, where nothing was measured"),
+    Column("value", Double, comment="what was measured, in the unit of the metric"),
+    _moment("at", now=True),
+    CheckConstraint("amount >= 1 AND (value IS NULL OR amount = 1)", name="amount"),
+    Index(None, "xid"),
+    Index(None, "at", postgresql_using="brin"),
+    comment="What is counted, appended in the transaction in which it happened.",
+)
+
+metric_rollups = Table(
+    "metric_rollups",
+    metadata,
+    Column("metric", Text, primary_key=True),
+    Column("labels", JSONB, primary_key=True),
+    Column("le", Double, primary_key=True, comment="upper bound of the bucket; infinity where nothing was measured"),
+    Column("events", BigInteger, nullable=False),
+    Column("total", Double, nullable=False, comment="sum of what was measured"),
+    _moment("last_at"),
+    comment="What all events that were read add up to; kept when events go.",
+)
+
+metric_cursors = Table(
+    "metric_cursors",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("position", Text, nullable=False),
+    _moment("moved_at"),
+    comment="Up to where each reader of a log has read.",
+)
+
+job_runs = Table(
+    "job_runs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("job", Text, nullable=False),
+    _one_of("status", "success", "failure", "retried", "canceled"),
+    _moment("started_at", nullable=True),
+    _moment("ended_at"),
+    _moment("due_at", nullable=True),
+    Index(None, "job", "status", "ended_at"),
+    comment="Runs of Dagster that ended, each counted once; Dagster itself may forget them.",
+)
+
+job_dues = Table(
+    "job_dues",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("due_at", DateTime(timezone=True), primary_key=True),
+    Column("executed", Boolean, nullable=False),
+    Column("run_id", Text),
+    _moment("judged_at"),
+    comment="Moments at which schedules were due, and whether a run succeeded in time.",
 )
 
 trainings = Table(

@@ -5,6 +5,7 @@ Who makes vectors, and of what, is not known here. Vectors are kept in half prec
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -129,6 +130,11 @@ class Neighbour(NamedTuple):
 
     entity_id: UUID
     cosine: float
+
+
+def content_hash(text: str) -> str:
+    """By which vectors of a text are told from those of another one: PostgreSQL's md5 of it."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def register(connection: Connection, space: Space) -> None:

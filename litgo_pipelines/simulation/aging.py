@@ -16,8 +16,11 @@ from litgo_pipelines.simulation.engine import read_origin
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Table
 
-UNTOUCHED: Final = frozenset({"decisions", "external_calls", "embedding_spaces", "embeddings"})
-"""The histories of decisions and of requests to vendors are never changed, not even by time; vectors would be indexed anew."""
+UNTOUCHED: Final = frozenset(
+    {"decisions", "external_calls", "embedding_spaces", "embeddings", "events", "metric_rollups", "metric_cursors", "job_runs", "job_dues"}
+)
+"""The histories of decisions and of requests to vendors are never changed, not even by time; vectors would be indexed anew; what was
+counted, and what Dagster did, happened when it happened."""
 
 _ASIDE = timedelta(days=400_000)
 """Where the rows of a table stand for a moment that would otherwise meet one another on their way."""

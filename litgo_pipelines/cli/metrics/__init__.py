@@ -1,0 +1,1 @@
+"""`litgo metrics`: what is measured, and the collector that shows it to Prometheus."""
