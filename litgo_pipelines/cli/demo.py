@@ -107,7 +107,7 @@ def _perform(console: Console, lawyers: int, days: float, seed: int) -> Report:
     now = datetime.now(UTC)
     with progress_bar("simulating") as show:
         simulate_until(settings, services, Plan(lawyers, days, seed), now, show)
-    engine = open_engine(services.database, SIMULATOR_ROLE, counted=False)
+    engine = open_engine(services.database, SIMULATOR_ROLE)
     try:
         with engine.connect() as connection:
             origin = read_origin(connection)

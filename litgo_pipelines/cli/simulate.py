@@ -68,7 +68,7 @@ def simulate_until(settings: Settings, services: Services, plan: Plan, as_of: da
     ensure_schema(settings, services.database)
     require_role(services.database, SIMULATOR_ROLE)
     ranker = Registry(services.mlflow, settings.litgo_home / "models").answering()
-    engine = open_engine(services.database, SIMULATOR_ROLE, counted=False)
+    engine = open_engine(services.database, SIMULATOR_ROLE)
     try:
         with engine.connect() as connection:
             rule = offer_rule(connection, settings)

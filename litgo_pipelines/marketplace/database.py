@@ -141,13 +141,12 @@ def driver_url(url: str) -> str:
     return "postgresql://" + url.partition("://")[2]
 
 
-def open_engine(url: str, role: Role | None = APP_ROLE, *, counted: bool = True, seconds: float | None = None, **options: Any) -> Engine:
+def open_engine(url: str, role: Role | None = APP_ROLE, *, seconds: float | None = None, **options: Any) -> Engine:
     """An engine whose connections act as `role` where that role exists (None: as the URL's own user).
 
     Errors of its statements do not show parameters, which may be what clients wrote and belong in no log.
 
     Args:
-        counted: whether what is written happens now, and goes to the log of events; False for who writes history.
         seconds: that a statement may take, and a server that is out of reach may keep us waiting; None: for ever.
 
     Raises:
@@ -172,8 +171,6 @@ def open_engine(url: str, role: Role | None = APP_ROLE, *, counted: bool = True,
             if role is not None:
                 cursor.execute(_TAKE_ROLE, {"role": role})
                 cursor.execute(_FIND_TYPES)
-            if not counted:
-                cursor.execute("SET litgo.counted = off")
             if seconds is not None:
                 cursor.execute(f"SET statement_timeout = {1000 * seconds:.0f}")
         connection.commit()

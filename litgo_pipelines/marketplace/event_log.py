@@ -119,6 +119,11 @@ def append(connection: Connection, metric: str, *, amount: int = 1, value: float
     connection.execute(text(_APPEND), {"metric": metric, "labels": json.dumps(labels), "amount": amount, "value": value})
 
 
+def write_history(connection: Connection) -> None:
+    """Let nothing be counted that the caller's transaction writes: it happened long ago."""
+    connection.exec_driver_sql("SET LOCAL litgo.counted = off")
+
+
 def advance(engine: Engine, bounds: Mapping[str, Sequence[float]], most: int = MOST_AT_ONCE) -> int:
     """Count events that no late commit can precede, in one transaction; how many there were, 0 when all are counted.
 

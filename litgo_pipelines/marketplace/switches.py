@@ -41,7 +41,7 @@ def switches(connection: Connection) -> dict[str, bool]:
     """Every switch that was ever turned, and whether it is on."""
     from sqlalchemy import text
 
-    return {name: on for name, on in connection.execute(text(_ALL))}
+    return {row.name: row.on for row in connection.execute(text(_ALL))}
 
 
 def switch(connection: Connection, name: str, on: bool, actor: str, reason: str, at: datetime) -> Freeze:

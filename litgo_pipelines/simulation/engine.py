@@ -20,7 +20,7 @@ from litgo_pipelines.casework.market import Market, micros, read_loads, read_mar
 from litgo_pipelines.casework.matching import Case, decide, derived_id, note_offers
 from litgo_pipelines.casework.recording import Recording, record
 from litgo_pipelines.equity.allocation import OfferRule
-from litgo_pipelines.marketplace import tables
+from litgo_pipelines.marketplace import event_log, tables
 from litgo_pipelines.marketplace.bulk import copy_rows
 from litgo_pipelines.ranking.ranker import Ranker
 from litgo_pipelines.settings import LitgoError
@@ -131,6 +131,7 @@ def simulate(
             # Tables grow faster here than their statistics are taken: whole-table plans would be chosen long after they are right.
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             connection.exec_driver_sql("SET LOCAL max_parallel_workers_per_gather = 0")
+            event_log.write_history(connection)
             market = _live(connection, market, people, origin, conduct, since, until, needs, progress)
         progress.days_done += share
         on_progress(progress)

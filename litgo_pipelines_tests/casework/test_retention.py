@@ -48,6 +48,12 @@ def _message(engine: Engine, age: timedelta, status: str = "sent", key: str | No
         connection.execute(tables.notifications.insert(), row)
 
 
+def _run(engine: Engine, age: timedelta) -> None:
+    row = {"run_id": str(uuid4()), "job": "embed_texts", "status": "success", "ended_at": NOW - age}
+    with engine.begin() as connection:
+        connection.execute(tables.job_runs.insert(), row)
+
+
 def _count(engine: Engine, table: str) -> int:
     with engine.connect() as connection:
         return int(connection.execute(text(f"SELECT count(*) FROM litgo.{table}")).scalar_one())
@@ -60,12 +66,13 @@ def test_rows_go_on_the_day_they_are_no_longer_kept(engine: Engine) -> None:
         (_calls, "external_calls"),
         (_answers, "idempotent_answers"),
         (_message, "notifications"),
+        (_run, "job_runs"),
     ):
         for age in (timedelta(days=DAYS[table]) + timedelta(seconds=1), timedelta(days=DAYS[table]) - timedelta(minutes=1), timedelta()):
             write(engine, age)
-    gone = {"match_candidates": 3, "external_calls": 1, "idempotent_answers": 1, "notifications": 1}
-    assert expire(engine, NOW) == gone
-    assert {table: _count(engine, table) for table in DAYS} == {table: 2 * count for table, count in gone.items()}
+    gone = {"match_candidates": 3, "external_calls": 1, "idempotent_answers": 1, "notifications": 1, "job_runs": 1}
+    assert expire(engine, NOW) == gone | {"events": 0}
+    assert {table: _count(engine, table) for table in gone} == {table: 2 * count for table, count in gone.items()}
     assert _count(engine, "match_requests") == 3
     assert expire(engine, NOW) == dict.fromkeys(DAYS, 0)
 

@@ -8,11 +8,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from litgo_pipelines.casework import offers
 from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
-from litgo_pipelines.marketplace.database import open_engine
-from litgo_pipelines.marketplace.event_log import advance, rollups
+from litgo_pipelines.marketplace.event_log import advance, rollups, write_history
 from litgo_pipelines.marketplace.outbox import tell
 from litgo_pipelines.observability.metrics import BOUNDS, COUNTED
 from litgo_pipelines_tests.casework.conftest import NOON, Town
@@ -254,11 +254,23 @@ def test_vectors_count_by_who_made_them(town: Town) -> None:
     assert counted(town) == {"embedding_source_total{openai}": 2, "embedding_source_total{local}": 2}
 
 
-def test_history_does_not_count(town: Town, database_url: str) -> None:
-    """Who writes what happened long ago says so, and no rate jumps."""
-    past = Town(open_engine(database_url, counted=False))
-    contract = past.contract(past.lawyer(), status="requested")
-    past.offer(past.lawyer())
-    finish(past, "contracts", contract, status="active", signing_method="manual")
-    past.engine.dispose()
-    assert counted(town) == {}
+def test_history_does_not_count(town: Town) -> None:
+    """Who writes what happened long ago says so, and no rate jumps; the next transaction counts again."""
+    contract = town.contract(town.lawyer(), status="requested")
+    before = counted(town)
+    with town.engine.begin() as connection:
+        write_history(connection)
+        connection.execute(text("INSERT INTO litgo.clients (id) VALUES (:id)"), {"id": UUID(int=3)})
+        connection.execute(
+            text(
+                "INSERT INTO litgo.cases (id, client_id, area, urgency_h, summary) "
+                "SELECT gen_random_uuid(), :id, 'civil', 24, 'x' FROM generate_series(1, 5)"
+            ),
+            {"id": UUID(int=3)},
+        )
+        connection.execute(
+            text("UPDATE litgo.contracts SET status = 'active', signing_method = 'manual' WHERE id = :id"), {"id": contract}
+        )
+    assert since(town, before) == {}
+    town.case()
+    assert since(town, before) == {"cases_created_total": 1}
