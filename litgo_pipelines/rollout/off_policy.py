@@ -23,7 +23,7 @@ LEAST_COVERAGE = 0.5
 RESAMPLES = 1000
 
 _MOST_CLUSTERS = 2000
-_DIGITS = 6
+_DIGITS = 9
 _BLOCK = 2_000_000
 
 
@@ -167,7 +167,7 @@ def gather(
     floor: float = LEAST_EFFECTIVE_SAMPLE,
     seed: int = 0,
 ) -> OffPolicyEvidence:
-    """Add the places up by request, rounded to six digits: little enough to store, and all that the estimates need.
+    """Add the places up by request, each sum with nine significant digits: little enough to store, and all that the estimates need.
 
     Raises:
         ValueError: a propensity outside (0, 1], a number that is not finite, or columns of different length.
@@ -183,7 +183,7 @@ def gather(
     weight = logged.target / logged.propensity
 
     def sums(values: NDArray[np.float64]) -> tuple[float, ...]:
-        return tuple(np.round(np.bincount(cluster, values), _DIGITS).tolist())
+        return tuple(float(f"{one:.{_DIGITS}g}") for one in np.bincount(cluster, values))
 
     return OffPolicyEvidence(
         candidate=candidate,
