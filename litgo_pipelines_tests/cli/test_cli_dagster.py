@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ import pytest
 from litgo_pipelines.cli.dagster import DEFINITIONS, aimed, dagster_environment
 from litgo_pipelines.marketplace.database import Services
 from litgo_pipelines.settings import PROJECT_FOLDER, LitgoError, load_settings
-
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
+from litgo_pipelines_tests.cli.conftest import Litgo
 
 # They load definitions too, but from where the caller says: they serve or mend somebody's code location.
 LEFT_ALONE = {("api", "grpc"), ("code-server", "start"), ("run", "migrate-repository")}

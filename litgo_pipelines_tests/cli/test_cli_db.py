@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,7 @@ from sqlalchemy import make_url, text
 
 from litgo_pipelines.marketplace import embedded
 from litgo_pipelines.marketplace.database import open_engine
-
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
+from litgo_pipelines_tests.cli.conftest import Litgo, refused
 
 
 def _execute(url: str, statement: str) -> None:
@@ -25,13 +24,6 @@ def _execute(url: str, statement: str) -> None:
     with engine.connect() as connection:
         connection.execute(text(statement))
     engine.dispose()
-
-
-def _refused(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    return done.stderr.removeprefix("litgo: ")
 
 
 def test_upgrade_brings_an_empty_database_to_this_version(litgo: Litgo, empty_database_url: str) -> None:
@@ -54,21 +46,21 @@ def test_upgrade_brings_an_empty_database_to_this_version(litgo: Litgo, empty_da
 )
 def test_a_wrong_url_is_one_line(url: str, reason: str, litgo: Litgo) -> None:
     """A URL that is none of PostgreSQL's, or at which nobody answers, ends the command with one line."""
-    assert reason in _refused(litgo("db", "status", DATABASE_URL=url))
+    assert reason in refused(litgo("db", "status", DATABASE_URL=url))
 
 
 def test_a_newer_database_is_left_alone(litgo: Litgo, database_url: str) -> None:
     """A schema that this version does not know is neither changed nor used."""
     _execute(database_url, "UPDATE litgo.alembic_version SET version_num = '9999'")
-    assert "newer than this code" in _refused(litgo("db", "upgrade", DATABASE_URL=database_url))
+    assert "newer than this code" in refused(litgo("db", "upgrade", DATABASE_URL=database_url))
 
 
-def test_a_server_without_pgvector_is_refused(litgo: Litgo, empty_database_url: str, embedded_home: Path) -> None:
+def test_a_server_without_pgvector_isrefused(litgo: Litgo, empty_database_url: str, embedded_home: Path) -> None:
     """The missing extension is named before anything is created."""
     name = make_url(empty_database_url).database
     # The server then finds no extensions but those of an empty folder, as if none were installed.
     _execute(empty_database_url, f"ALTER DATABASE \"{name}\" SET extension_control_path = '{embedded_home}/none'")
-    assert "pgvector" in _refused(litgo("db", "upgrade", DATABASE_URL=empty_database_url))
+    assert "pgvector" in refused(litgo("db", "upgrade", DATABASE_URL=empty_database_url))
 
 
 def test_url_is_the_one_in_use(litgo: Litgo, database_url: str, dagster_url: str, mlflow_uri: str) -> None:
@@ -101,4 +93,4 @@ def test_stop_ends_a_server_whose_user_was_killed(litgo: Litgo, home: Path) -> N
 
 def test_stop_spares_a_server_in_use(litgo: Litgo, database_url: str, embedded_home: Path) -> None:
     """A server that others use is not taken from them; they are named."""
-    assert str(os.getpid()) in _refused(litgo("db", "stop", LITGO_HOME=str(embedded_home)))
+    assert str(os.getpid()) in refused(litgo("db", "stop", LITGO_HOME=str(embedded_home)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -16,35 +16,13 @@ from litgo_pipelines.casework.contract_signing import process
 from litgo_pipelines.settings import get_settings
 from litgo_pipelines.simulation.vendors.server import Reply
 from litgo_pipelines_tests.casework.signing import Desk, rsa_key, signing_desk  # noqa: F401 (fixtures)
-from litgo_pipelines_tests.cli.conftest import Done, Verb, call_here
-
-NOWHERE = {
-    "DAGSTER_POSTGRES_URL": "postgresql+psycopg2://nobody@127.0.0.1:1/none",
-    "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
-}
+from litgo_pipelines_tests.cli.conftest import Litgo, refused, said
 
 
 @pytest.fixture
-def contract(
-    desk: Desk, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Verb]:
+def contract(desk: Desk, database_url: str, verbs: Callable[..., Litgo]) -> Litgo:
     """Call `litgo contract` on the desk's marketplace."""
-    for name, value in {**NOWHERE, "DATABASE_URL": database_url, "COLUMNS": "200", "LITGO_HOME": str(tmp_path / "home")}.items():
-        monkeypatch.setenv(name, value)
-    get_settings.cache_clear()
-    yield call_here("contract", capsys)
-    get_settings.cache_clear()
-
-
-def said(done: Done) -> str:
-    assert (done.code, done.err) == (0, "")
-    return done.out
-
-
-def refused(done: Done) -> str:
-    assert (done.code, done.out) == (2, "")
-    assert done.err.count("\n") == 1
-    return done.err.removeprefix("litgo: ")
+    return verbs("contract", DATABASE_URL=database_url, COLUMNS="200")
 
 
 def by_hand(desk: Desk) -> UUID:
@@ -65,7 +43,7 @@ def with_account(desk: Desk, monkeypatch: pytest.MonkeyPatch, **more: str) -> No
     get_settings.cache_clear()
 
 
-def test_a_person_takes_a_contract_from_the_list_to_active(contract: Verb, desk: Desk, tmp_path: Path) -> None:
+def test_a_person_takes_a_contract_from_the_list_to_active(contract: Litgo, desk: Desk, tmp_path: Path) -> None:
     """List, fetch the document, record both signatures: the way of the runbook, word for word."""
     made, scan = by_hand(desk), tmp_path / "scan.pdf"
     listed = said(contract("list", "--unsigned"))
@@ -84,7 +62,7 @@ def test_a_person_takes_a_contract_from_the_list_to_active(contract: Verb, desk:
     assert "closed" in said(contract("close", str(made)))
 
 
-def test_json_is_all_that_machines_get(contract: Verb, desk: Desk, tmp_path: Path) -> None:
+def test_json_is_all_that_machines_get(contract: Litgo, desk: Desk, tmp_path: Path) -> None:
     """Every verb prints one JSON value, with ids, state and reference."""
     made = by_hand(desk)
     (listed,) = json.loads(said(contract("list", "--json")))["contracts"]
@@ -96,7 +74,7 @@ def test_json_is_all_that_machines_get(contract: Verb, desk: Desk, tmp_path: Pat
     assert (canceled["status"], canceled["ended_because"]) == ("canceled", "the client gave up (ana)")
 
 
-def test_contracts_are_listed_by_state(contract: Verb, desk: Desk) -> None:
+def test_contracts_are_listed_by_state(contract: Litgo, desk: Desk) -> None:
     """Those that have ended only where one asks for them."""
     ended, waiting = by_hand(desk), by_hand(desk)
     desk.cancel(ended)
@@ -106,7 +84,7 @@ def test_contracts_are_listed_by_state(contract: Verb, desk: Desk) -> None:
     assert "--status takes requested, pending-signature" in refused(contract("list", "--status", "signed"))
 
 
-def test_contracts_are_taken_back_to_docusign(contract: Verb, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contracts_are_taken_back_to_docusign(contract: Litgo, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that nobody has signed, or one; without an account that can be used it is said before anything is written."""
     first, second, signed = by_hand(desk), by_hand(desk), by_hand(desk)
     assert "DOCUSIGN_ACCOUNT_ID" in refused(contract("retake", "--all"))
@@ -128,7 +106,7 @@ def test_contracts_are_taken_back_to_docusign(contract: Verb, desk: Desk, tmp_pa
     assert "say which" in refused(contract("retake"))
 
 
-def test_nothing_is_taken_back_while_docusign_is_left_alone(contract: Verb, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_taken_back_while_docusign_is_left_alone(contract: Litgo, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its breaker is open: the next run would only put it back to hand. Who wants that all the same says so."""
     made = by_hand(desk)
     with_account(desk, monkeypatch, LITGO_BREAKER_FAILURES="1")
@@ -143,7 +121,7 @@ def test_nothing_is_taken_back_while_docusign_is_left_alone(contract: Verb, desk
     assert desk.state(made) == ("requested", None)
 
 
-def test_a_contract_is_looked_at_without_waiting(contract: Verb, desk: Desk) -> None:
+def test_a_contract_is_looked_at_without_waiting(contract: Litgo, desk: Desk) -> None:
     """One, or all that DocuSign is asked about; what is signed by hand is not."""
     by, out = by_hand(desk), desk.requested()
     desk.process()
@@ -159,7 +137,7 @@ def test_a_contract_is_looked_at_without_waiting(contract: Verb, desk: Desk) -> 
     assert desk.contract(by).due_at is None
 
 
-def test_mistakes_are_told_in_one_line(contract: Verb, desk: Desk, tmp_path: Path) -> None:
+def test_mistakes_are_told_in_one_line(contract: Litgo, desk: Desk, tmp_path: Path) -> None:
     """An id that is none, a contract that is not there, a file that is missing, empty or in the way, a second signature."""
     made, unknown = by_hand(desk), str(uuid4())
     scan = tmp_path / "scan.pdf"

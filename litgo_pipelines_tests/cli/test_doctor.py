@@ -6,7 +6,6 @@ import json
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from litgo_pipelines.cli.doctor import Check, Finding, Level
 from litgo_pipelines.marketplace.database import Services, open_engine
 from litgo_pipelines.settings import load_settings
 from litgo_pipelines_tests.casework.test_triage_recording import UNSURE, triaged
-
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
+from litgo_pipelines_tests.cli.conftest import Litgo
 
 
 @pytest.fixture

@@ -13,14 +13,8 @@ from litgo_pipelines_tests.cli.conftest import Litgo
 
 
 @pytest.fixture
-def embeddings(litgo: Litgo, database_url: str, tmp_path: Path) -> Litgo:
+def embeddings(litgo: Litgo, services: dict[str, str]) -> Litgo:
     """Call `litgo embeddings` on the test's database."""
-    services = {
-        "DATABASE_URL": database_url,
-        "DAGSTER_POSTGRES_URL": "postgresql+psycopg2://nobody@127.0.0.1:1/unused",
-        "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
-        "LITGO_HOME": str(tmp_path / "home"),
-    }
     return lambda *arguments, **environment: litgo("embeddings", *arguments, **(services | environment))
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 
 import pytest
 
 from litgo_pipelines.cli import main
+from litgo_pipelines_tests.cli.conftest import Litgo
 
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = ("experiment", "calibrate", "--looks", "10", "--sims", "20", "--units", "5000", "--srm-sims", "50", "--seed", "3")
 PROMISED = {"false_positive_rate", "naive_false_positive_rate", "power", "srm_false_alarm_rate", "sims", "share", "looks", "units", "lift"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,31 +16,18 @@ from litgo_pipelines.rollout.experiments import Experiment
 from litgo_pipelines.rollout.outcomes import MarketGini
 from litgo_pipelines.rollout.trials import read_experiment
 from litgo_pipelines.settings import get_settings
-from litgo_pipelines_tests.cli.conftest import Done, Verb, call_here
+from litgo_pipelines_tests.cli.conftest import Litgo, refused, said
 from litgo_pipelines_tests.rollout.conftest import House, _shelf_file, house, shelf_uri  # noqa: F401 (fixtures)
 from litgo_pipelines_tests.rollout.facts import Unit, no, write, yes
 from litgo_pipelines_tests.serving.conftest import register
 
-NOWHERE = "postgresql+psycopg2://nobody@127.0.0.1:1/none"
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def verb(
-    database_url: str,
-    shelf_uri: str,  # noqa: F811 (a fixture)
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Verb]:
+def verb(database_url: str, shelf_uri: str, verbs: Callable[..., Litgo]) -> Litgo:  # noqa: F811 (a fixture)
     """Call `litgo experiment` on the test's marketplace and registry."""
-    services = {"DATABASE_URL": database_url, "DAGSTER_POSTGRES_URL": NOWHERE, "MLFLOW_TRACKING_URI": shelf_uri}
-    for name, value in {**services, "LITGO_HOME": str(tmp_path / "home"), "COLUMNS": "140", "LITGO_RAMP": "[50]"}.items():
-        monkeypatch.setenv(name, value)
-    get_settings.cache_clear()
-
-    yield call_here("experiment", capsys)
-    get_settings.cache_clear()
+    return verbs("experiment", DATABASE_URL=database_url, MLFLOW_TRACKING_URI=shelf_uri, COLUMNS="140", LITGO_RAMP="[50]")
 
 
 @pytest.fixture
@@ -49,17 +36,6 @@ def market(house: House) -> House:  # noqa: F811 (a fixture)
     house.clock.at = datetime.now(UTC) - 3 * DAY
     house.promote("1", None)
     return house
-
-
-def said(done: Done) -> str:
-    assert (done.code, done.err) == (0, "")
-    return done.out
-
-
-def refused(done: Done) -> str:
-    assert (done.code, done.out) == (2, "")
-    assert done.err.count("\n") == 1
-    return done.err.removeprefix("litgo: ")
 
 
 def running(market: House) -> Experiment | None:
@@ -82,7 +58,7 @@ def traffic(market: House) -> None:
     write(market.engine, units)
 
 
-def test_a_person_starts_a_trial_and_is_told_what_to_expect(verb: Verb, market: House) -> None:
+def test_a_person_starts_a_trial_and_is_told_what_to_expect(verb: Litgo, market: House) -> None:
     """Against the champion, on the ramp's share, in spite of a freeze and under the user's name; with lifts and days at today's traffic."""
     traffic(market)
     freeze(market)
@@ -99,7 +75,7 @@ def test_a_person_starts_a_trial_and_is_told_what_to_expect(verb: Verb, market: 
     assert (found.challenger, found.champion, found.mode, found.actor, found.reason) == ("2", "1", "ab", getpass.getuser(), "let us see")
 
 
-def test_for_machines_a_start_is_json_alone(verb: Verb, market: House) -> None:
+def test_for_machines_a_start_is_json_alone(verb: Litgo, market: House) -> None:
     """The experiment, why it began, and what is expected, as far as anything is known."""
     found = json.loads(said(verb("start", "2", "--reason", "r", "--by", "ana", "--mode", "interleaving", "--json")))
     assert found["reasons"] == ["version 2 against 1"]
@@ -108,14 +84,14 @@ def test_for_machines_a_start_is_json_alone(verb: Verb, market: House) -> None:
     assert found["expected"] == {"daily_clients": 0.0, "share": 0.5, "max_days": 28.0, "metrics": [], "days_to_minimum": None}
 
 
-def test_while_nothing_is_known_nothing_is_promised(verb: Verb, market: House) -> None:
+def test_while_nothing_is_known_nothing_is_promised(verb: Litgo, market: House) -> None:
     """No traffic, no figures: said in words."""
     told = said(verb("start", "2", "--reason", "r"))
     assert "0.0 clients a day of late; a hundred of them have shown what the candidate is like never." in told
     assert "Too little is known" in told
 
 
-def test_while_one_runs_the_next_one_waits_in_line(verb: Verb, market: House) -> None:
+def test_while_one_runs_the_next_one_waits_in_line(verb: Litgo, market: House) -> None:
     """It says for which, and what waited before is replaced."""
     said(verb("start", "2", "--reason", "r"))
     first = running(market)
@@ -127,7 +103,7 @@ def test_while_one_runs_the_next_one_waits_in_line(verb: Verb, market: House) ->
     assert waits.challenger == "3"
 
 
-def test_what_cannot_be_tried_is_refused_before_anything_is_written(verb: Verb, market: House, tmp_path: Path) -> None:
+def test_what_cannot_be_tried_is_refused_before_anything_is_written(verb: Litgo, market: House, tmp_path: Path) -> None:
     """Unknown, champion already, spoilt, blocked, or without a reason; who waits keeps its place."""
     spoilt = register(market.registry, tmp_path / "spoilt", spoilt=True)
     with market.engine.begin() as connection:
@@ -147,7 +123,7 @@ def test_what_cannot_be_tried_is_refused_before_anything_is_written(verb: Verb, 
     assert market.everything() == before
 
 
-def test_a_stop_ends_the_one_that_runs_and_then_the_one_in_line(verb: Verb, market: House) -> None:
+def test_a_stop_ends_the_one_that_runs_and_then_the_one_in_line(verb: Litgo, market: House) -> None:
     """Without blocking anybody; the reason is the conclusion, and a third stop has nothing to do."""
     said(verb("start", "2", "--reason", "r"))
     said(verb("start", "3", "--reason", "r"))
@@ -160,7 +136,7 @@ def test_a_stop_ends_the_one_that_runs_and_then_the_one_in_line(verb: Verb, mark
     assert {"2", "3"}.isdisjoint(market.states())
 
 
-def test_the_one_in_line_is_taken_out_while_another_goes_on(verb: Verb, market: House) -> None:
+def test_the_one_in_line_is_taken_out_while_another_goes_on(verb: Litgo, market: House) -> None:
     """With `--waiting` alone; where none waits it says so and stops nothing. Machines are told the experiment as it ended."""
     said(verb("start", "2", "--reason", "r"))
     assert "litgo experiment status" in refused(verb("stop", "--waiting", "--reason", "x"))
@@ -177,7 +153,7 @@ def test_the_one_in_line_is_taken_out_while_another_goes_on(verb: Verb, market: 
 @pytest.mark.parametrize(
     ("results", "told"), [(["fail"], "fail"), (["pass", "insufficient data"], "insufficient data"), (["fail", "pass"], None)]
 )
-def test_what_the_gate_did_not_pass_is_started_and_that_is_said(verb: Verb, market: House, results: list[str], told: str | None) -> None:
+def test_what_the_gate_did_not_pass_is_started_and_that_is_said(verb: Litgo, market: House, results: list[str], told: str | None) -> None:
     """Its newest word counts, with its reasons and on stderr, so that JSON stays JSON; what it said of other versions does not."""
     with market.engine.begin() as connection:
         for result, version in [*((one, "2") for one in results), ("fail", "3")]:
@@ -185,15 +161,15 @@ def test_what_the_gate_did_not_pass_is_started_and_that_is_said(verb: Verb, mark
                 connection, "gate", actor="gate", reason=f"NDCG@5 .81 ({result})", at=market.clock(), result=result, to_version=version
             )
     done = verb("start", "2", "--reason", "all the same", "--json")
-    assert (done.code, json.loads(done.out)["experiment"]["status"]) == (0, "running")
+    assert (done.returncode, json.loads(done.stdout)["experiment"]["status"]) == (0, "running")
     if told is None:
-        assert done.err == ""
+        assert done.stderr == ""
     else:
-        assert done.err.startswith(f"The gate said {told} of version 2 (decision ")
-        assert done.err.endswith(f"): NDCG@5 .81 ({told}).\n")
+        assert done.stderr.startswith(f"The gate said {told} of version 2 (decision ")
+        assert done.stderr.endswith(f"): NDCG@5 .81 ({told}).\n")
 
 
-def test_small_steps_of_the_ramp_are_told_as_they_are(verb: Verb, market: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_steps_of_the_ramp_are_told_as_they_are(verb: Litgo, market: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """One in two hundred is not nobody."""
     monkeypatch.setenv("LITGO_RAMP", "[0.5, 10]")
     get_settings.cache_clear()
@@ -215,7 +191,7 @@ def clients(market: House, accepted: tuple[float, float]) -> None:
 
 
 def test_a_winner_is_approved_by_name_and_promoted_with_the_next_reading(
-    verb: Verb, market: House, monkeypatch: pytest.MonkeyPatch
+    verb: Litgo, market: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing waits before; the reading that follows the approval moves the alias."""
     monkeypatch.setenv("LITGO_PROMOTION", "approve")
@@ -230,7 +206,7 @@ def test_a_winner_is_approved_by_name_and_promoted_with_the_next_reading(
 
     read()
     assert "it won and waits for approval" in said(verb("status"))
-    assert verb("approve", "--reason", "checked").code == 2
+    assert verb("approve", "--reason", "checked").returncode == 2
     assert "somebody who takes it" in refused(verb("approve", "--by", " ", "--reason", "checked"))
     assert market.registry.champion() == "1"
     assert "ana approved version 2" in said(verb("approve", "--by", "ana", "--reason", "checked"))
@@ -243,13 +219,13 @@ def test_a_winner_is_approved_by_name_and_promoted_with_the_next_reading(
     assert [(one.actor, one.result) for one in newest if one.action == "approval"] == [("ana", "approved")] * 2
 
 
-def test_without_any_experiment_status_says_how_to_begin_one(verb: Verb, market: House) -> None:
+def test_without_any_experiment_status_says_how_to_begin_one(verb: Litgo, market: House) -> None:
     """For machines everything is null; neither is an error."""
     assert "litgo experiment start VERSION" in said(verb("status"))
     assert json.loads(said(verb("status", "--json"))) == {"experiment": None, "result": None, "waiting": None}
 
 
-def test_status_judges_as_of_now_and_changes_nothing(verb: Verb, market: House) -> None:
+def test_status_judges_as_of_now_and_changes_nothing(verb: Litgo, market: House) -> None:
     """Figures by side with their interval, the sample ratio, guardrails and the verdict; who waits; no row is written, nobody promoted."""
     said(verb("start", "2", "--reason", "r"))
     said(verb("start", "3", "--reason", "r"))
@@ -273,7 +249,7 @@ def test_status_judges_as_of_now_and_changes_nothing(verb: Verb, market: House) 
     assert market.rows("SELECT FROM litgo.experiment_readouts") == []
 
 
-def test_an_experiment_that_ended_is_shown_as_it_stood_then(verb: Verb, market: House) -> None:
+def test_an_experiment_that_ended_is_shown_as_it_stood_then(verb: Litgo, market: House) -> None:
     """What ripened afterwards is none of it."""
     found = market.experiment("2", "1")
     clients(market, (0.5, 0.5))
@@ -286,7 +262,7 @@ def test_an_experiment_that_ended_is_shown_as_it_stood_then(verb: Verb, market: 
     assert "stopped (enough)" in said(verb("status"))
 
 
-def test_one_that_only_waits_is_shown_as_waiting(verb: Verb, market: House) -> None:
+def test_one_that_only_waits_is_shown_as_waiting(verb: Litgo, market: House) -> None:
     """There is nothing to judge yet."""
     with market.engine.begin() as connection:
         terms = experiments.Terms("ab", (0.1,), 28.0, "keep")
@@ -298,6 +274,6 @@ def test_one_that_only_waits_is_shown_as_waiting(verb: Verb, market: House) -> N
 
 
 @pytest.mark.parametrize("name", ["start", "stop", "approve", "status"])
-def test_every_verb_teaches_by_example(verb: Verb, name: str) -> None:
+def test_every_verb_teaches_by_example(verb: Litgo, name: str) -> None:
     """A verb's help holds a line that can be copied."""
     assert f"litgo experiment {name}" in said(verb(name, "--help")).partition("Example:")[2]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,23 +19,15 @@ from litgo_pipelines.equity.allocation import OfferRule
 from litgo_pipelines.marketplace.database import open_engine
 from litgo_pipelines.ranking.ranker import HandWeights
 from litgo_pipelines_tests.casework.conftest import Town
+from litgo_pipelines_tests.cli.conftest import Litgo
 
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
 ONE = "7e0b3f6e-6d4c-4f43-9a67-0d1d5c3a2b11"
 
 
 @pytest.fixture
-def services(database_url: str, tmp_path: Path) -> dict[str, str]:
-    """Environment variables of services that are a test's own."""
-    nowhere = "postgresql+psycopg2://nobody@127.0.0.1:1/unused"
-    return {
-        "DATABASE_URL": database_url,
-        "DAGSTER_POSTGRES_URL": nowhere,
-        "MLFLOW_TRACKING_URI": nowhere,
-        "LITGO_HOME": str(tmp_path / "home"),
-        "LITGO_CONTROLLER_NAME": "Acordo Certo Ltda.",
-        "COLUMNS": "100",
-    }
+def services(services: dict[str, str]) -> dict[str, str]:
+    """The same, of a controller with a name."""
+    return services | {"LITGO_CONTROLLER_NAME": "Acordo Certo Ltda.", "COLUMNS": "100"}
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,42 +18,21 @@ from litgo_pipelines.cli.simulate import simulate_until
 from litgo_pipelines.marketplace.database import Services
 from litgo_pipelines.settings import LitgoError, load_settings
 from litgo_pipelines.simulation.engine import Plan
+from litgo_pipelines_tests.cli.conftest import Litgo, refused, said
 
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def price(litgo: Litgo, database_url: str, tmp_path: Path) -> Litgo:
+def price(litgo: Litgo, services: dict[str, str]) -> Litgo:
     """Call `litgo fairness price` on the test's database."""
-    services = {
-        "DATABASE_URL": database_url,
-        "DAGSTER_POSTGRES_URL": "postgresql+psycopg2://nobody@127.0.0.1:1/unused",
-        "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
-        "LITGO_HOME": str(tmp_path / "home"),
-    }
-
-    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return litgo("fairness", "price", *arguments, **(services | environment))
-
-    return call
+    return lambda *arguments, **environment: litgo("fairness", "price", *arguments, **(services | environment))
 
 
 def put(engine: Engine, value: float, **changes: Any) -> None:
     given: dict[str, Any] = {"actor": "ana", "reason": "because", "evidence": None, "run_id": None, "at": NOON, "default": 0.5}
     with engine.begin() as connection:
         set_price(connection, value, **(given | changes))
-
-
-def said(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
-    return done.stderr.removeprefix("litgo: ")
 
 
 def test_a_price_that_is_set_is_in_force_under_the_users_name(price: Litgo, engine: Engine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,12 @@ from litgo_pipelines.cli.fairness.replay import _keep, _place, numbers
 from litgo_pipelines.equity.pricing import PRICES
 from litgo_pipelines.marketplace.database import open_engine
 from litgo_pipelines.settings import LitgoError
+from litgo_pipelines_tests.cli.conftest import Litgo, refused
 from litgo_pipelines_tests.simulation.conftest import AS_OF, live
 
 if TYPE_CHECKING:
     from litgo_pipelines_tests.conftest import Databases
 
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
 PNG = b"\x89PNG"
 
 
@@ -53,12 +53,6 @@ def fairness(litgo: Litgo, marketplace: str, mlflow_uri: str, tmp_path: Path) ->
     with engine.connect() as connection:
         assert price_history(connection, 1) == []
     engine.dispose()
-
-
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
-    return done.stderr.removeprefix("litgo: ")
 
 
 def test_prices_are_replayed_beside_the_one_in_force(fairness: Litgo, tmp_path: Path) -> None:

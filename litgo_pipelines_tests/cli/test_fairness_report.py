@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,24 +12,16 @@ import pytest
 from litgo_pipelines.casework.equity_run import run_equity
 from litgo_pipelines.marketplace.database import open_engine
 from litgo_pipelines_tests.casework.conftest import Town
+from litgo_pipelines_tests.cli.conftest import Litgo
 
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
 NIGHT = datetime(2026, 3, 10, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def services(database_url: str, tmp_path: Path) -> dict[str, str]:
-    """Environment variables of services that are a test's own, of which the marketplace alone is there."""
-    nowhere = "postgresql+psycopg2://nobody@127.0.0.1:1/unused"
-    return {
-        "DATABASE_URL": database_url,
-        "DAGSTER_POSTGRES_URL": nowhere,
-        "MLFLOW_TRACKING_URI": nowhere,
-        "LITGO_HOME": str(tmp_path / "home"),
-        "LITGO_FAIRNESS_MIN_LAWYERS": "2",
-        "LITGO_FAIRNESS_MIN_CASES": "3",
-    }
+def services(services: dict[str, str]) -> dict[str, str]:
+    """The same, content with few lawyers and cases."""
+    return services | {"LITGO_FAIRNESS_MIN_LAWYERS": "2", "LITGO_FAIRNESS_MIN_CASES": "3"}
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from litgo_pipelines.cli import main
+from litgo_pipelines_tests.cli.conftest import Litgo
 
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = ("fairness", "simulate", "--lawyers", "100", "--seed", "5")
 PROMISED = {
     "gini_utilisation",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 
 import pytest
 
 from litgo_pipelines.cli import main
+from litgo_pipelines_tests.cli.conftest import Litgo
 
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = ("model", "calibrate-watch", "--sims", "20", "--seed", "5")
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,46 +14,15 @@ from litgo_pipelines.cli.common import percent
 from litgo_pipelines.rollout import decisions, experiments, freezes
 from litgo_pipelines.rollout.reconcile import reconcile
 from litgo_pipelines.rollout.registry import MODEL
-from litgo_pipelines.settings import get_settings
-from litgo_pipelines_tests.cli.conftest import Done, Verb, call_here
+from litgo_pipelines_tests.cli.conftest import NOWHERE, Litgo, refused, said
 from litgo_pipelines_tests.rollout.conftest import House, _shelf_file, house, shelf_uri  # noqa: F401 (fixtures)
 from litgo_pipelines_tests.serving.conftest import register
 
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
-NOWHERE = {
-    "DATABASE_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
-    "DAGSTER_POSTGRES_URL": "postgresql+psycopg2://nobody@127.0.0.1:1/none",
-    "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
-}
-
 
 @pytest.fixture
-def model(
-    database_url: str,
-    shelf_uri: str,  # noqa: F811 (a fixture)
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Verb]:
+def model(database_url: str, shelf_uri: str, verbs: Callable[..., Litgo]) -> Litgo:  # noqa: F811 (a fixture)
     """Call `litgo model` on the test's marketplace and registry."""
-    for name, value in {**NOWHERE, "DATABASE_URL": database_url, "MLFLOW_TRACKING_URI": shelf_uri, "COLUMNS": "120"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("LITGO_HOME", str(tmp_path / "home"))
-    get_settings.cache_clear()
-
-    yield call_here("model", capsys)
-    get_settings.cache_clear()
-
-
-def said(done: Done) -> str:
-    assert (done.code, done.err) == (0, "")
-    return done.out
-
-
-def refused(done: Done) -> str:
-    assert (done.code, done.out) == (2, "")
-    assert done.err.count("\n") == 1
-    return done.err.removeprefix("litgo: ")
+    return verbs("model", DATABASE_URL=database_url, MLFLOW_TRACKING_URI=shelf_uri, COLUMNS="120")
 
 
 def freeze(found: House) -> None:
@@ -62,7 +30,7 @@ def freeze(found: House) -> None:
         freezes.freeze(connection, actor="rui", reason="audit", at=found.clock())
 
 
-def test_a_person_promotes_in_spite_of_a_freeze_and_it_is_said(model: Verb, house: House) -> None:  # noqa: F811
+def test_a_person_promotes_in_spite_of_a_freeze_and_it_is_said(model: Litgo, house: House) -> None:  # noqa: F811
     """The alias moves under the user's name, what stood against it is told and recorded, and the running experiment ends."""
     house.promote("1", None)
     house.experiment("2", "1")
@@ -77,7 +45,7 @@ def test_a_person_promotes_in_spite_of_a_freeze_and_it_is_said(model: Verb, hous
         assert experiments.running(connection) is None
 
 
-def test_a_version_that_cannot_answer_is_refused_before_anything_moves(model: Verb, house: House, tmp_path: Path) -> None:  # noqa: F811
+def test_a_version_that_cannot_answer_is_refused_before_anything_moves(model: Litgo, house: House, tmp_path: Path) -> None:  # noqa: F811
     """Unknown, champion already, made elsewhere, spoilt: one line each, and not one row is written."""
     house.promote("1", None)
     run = house.registry.versions()[0].run_id
@@ -92,7 +60,7 @@ def test_a_version_that_cannot_answer_is_refused_before_anything_moves(model: Ve
     assert house.everything() == before
 
 
-def test_a_rollback_goes_to_the_last_proven_version_and_blocks_the_other(model: Verb, house: House) -> None:  # noqa: F811
+def test_a_rollback_goes_to_the_last_proven_version_and_blocks_the_other(model: Litgo, house: House) -> None:  # noqa: F811
     """The withdrawn version is not gone back to by itself, and the cool-down begins."""
     house.prove("1")
     house.promote("2", "1")
@@ -103,13 +71,13 @@ def test_a_rollback_goes_to_the_last_proven_version_and_blocks_the_other(model: 
     assert house.states()["2"].cooldown_until is not None
 
 
-def test_without_a_champion_there_is_nothing_to_roll_back(model: Verb, house: House) -> None:  # noqa: F811
+def test_without_a_champion_there_is_nothing_to_roll_back(model: Litgo, house: House) -> None:  # noqa: F811
     """The hand weights answer already."""
     assert "hand weights" in refused(model("rollback", "--reason", "x"))
     assert house.outcomes() == []
 
 
-def test_the_list_tells_how_each_version_stands(model: Verb, house: House) -> None:  # noqa: F811
+def test_the_list_tells_how_each_version_stands(model: Litgo, house: House) -> None:  # noqa: F811
     """Newest first, with alias, state, share of the clients, and the decisions that nobody explained."""
     assert "The hand weights answer 100%" in said(model("list"))
     house.prove("1")
@@ -129,7 +97,7 @@ def test_the_list_tells_how_each_version_stands(model: Verb, house: House) -> No
     assert "frozen by rui" in told
 
 
-def test_a_champion_deleted_in_mlflow_is_said_to_answer_on(model: Verb, house: House) -> None:  # noqa: F811
+def test_a_champion_deleted_in_mlflow_is_said_to_answer_on(model: Litgo, house: House) -> None:  # noqa: F811
     """Until another one is chosen, whether the deletion was recorded yet or not; a rollback says what to do instead."""
     house.promote("1", None)
     house.delete("1")
@@ -152,7 +120,7 @@ def test_a_champion_deleted_in_mlflow_is_said_to_answer_on(model: Verb, house: H
 
 
 def test_for_machines_each_verb_answers_with_one_object(
-    model: Verb,
+    model: Litgo,
     house: House,  # noqa: F811
     tmp_path: Path,
 ) -> None:
@@ -171,7 +139,7 @@ def test_for_machines_each_verb_answers_with_one_object(
     assert json.loads(said(model("unfreeze", "--reason", "over", "--json"))) == {"frozen": None, "lifted": None}
     target = tmp_path / "modelo.html"
     done = model("report", "1", "--output", str(target), "--json")
-    assert (done.code, json.loads(done.out)) == (0, {"path": str(target)})
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"path": str(target)})
 
 
 @pytest.mark.parametrize(
@@ -183,7 +151,7 @@ def test_a_share_is_told_with_as_many_digits_as_tell_it(share: float, told: str)
     assert percent(share) == told
 
 
-def test_a_change_made_in_mlflow_is_marked_until_somebody_explains_it(model: Verb, house: House) -> None:  # noqa: F811
+def test_a_change_made_in_mlflow_is_marked_until_somebody_explains_it(model: Litgo, house: House) -> None:  # noqa: F811
     """History marks it, annotate takes the mark away, show tells the note; what was merely intended is not listed beside its outcome."""
     assert "Nothing was decided" in said(model("history"))
     house.promote("1", None, reason="[bold]it[/bold] passed")
@@ -202,7 +170,7 @@ def test_a_change_made_in_mlflow_is_marked_until_somebody_explains_it(model: Ver
     assert "litgo model history" in refused(model("annotate", "999", "--reason", "x"))
 
 
-def test_a_shown_decision_is_replayed_from_its_file_alone(model: Verb, litgo: Litgo, house: House, tmp_path: Path) -> None:  # noqa: F811
+def test_a_shown_decision_is_replayed_from_its_file_alone(model: Litgo, litgo: Litgo, house: House, tmp_path: Path) -> None:  # noqa: F811
     """Exported, it is replayed in a process without any store; altered, it ends with 1 and says what differs; a number needs no file."""
     house.promote("1", None, by_itself=False, actor="ana")
     number = str(house.rows("SELECT max(id) AS id FROM litgo.decisions")[0].id)
@@ -216,13 +184,13 @@ def test_a_shown_decision_is_replayed_from_its_file_alone(model: Verb, litgo: Li
     altered["evidence"]["evidence"]["unusable"] = "it does not load"
     file.write_text(json.dumps(altered))
     done = model("replay", str(file))
-    assert (done.code, done.err) == (1, "")
-    assert "refused" in done.out
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "refused" in done.stdout
     assert "litgo model show" in refused(model("replay", str(Path(__file__).resolve())))
     assert "neither the number of a decision nor a file" in refused(model("replay", "gone.json"))
 
 
-def test_a_freeze_is_set_and_lifted(model: Verb, house: House) -> None:  # noqa: F811
+def test_a_freeze_is_set_and_lifted(model: Litgo, house: House) -> None:  # noqa: F811
     """Who, why and since when; lifting what is not frozen changes nothing and says so."""
     assert "frozen by ana" in said(model("freeze", "--reason", "audit", "--by", "ana"))
     assert "Lifted: frozen by ana" in said(model("unfreeze", "--reason", "done"))
@@ -232,7 +200,7 @@ def test_a_freeze_is_set_and_lifted(model: Verb, house: House) -> None:  # noqa:
         assert [one.action for one in decisions.history(connection, 9)] == ["unfreeze", "freeze"]
 
 
-def test_the_report_is_written_once_and_overwritten_only_when_told(model: Verb, house: House, tmp_path: Path) -> None:  # noqa: F811
+def test_the_report_is_written_once_and_overwritten_only_when_told(model: Litgo, house: House, tmp_path: Path) -> None:  # noqa: F811
     """One HTML file where it was asked for; another file is never lost by accident; an unknown version leaves none."""
     house.promote("1", None)
     target = tmp_path / "modelo.html"

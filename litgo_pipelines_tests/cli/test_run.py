@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +11,7 @@ import typer
 
 from litgo_pipelines.cli.run import moment
 from litgo_pipelines.marketplace.database import open_engine
-
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
+from litgo_pipelines_tests.cli.conftest import Litgo, refused
 
 
 @pytest.fixture
@@ -26,13 +23,6 @@ def services(database_url: str, dagster_url: str, mlflow_uri: str, tmp_path: Pat
         "MLFLOW_TRACKING_URI": mlflow_uri,
         "LITGO_HOME": str(tmp_path / "home"),
     }
-
-
-def _refused(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    return done.stderr.removeprefix("litgo: ")
 
 
 def test_a_job_runs_and_tells_what_it_did(litgo: Litgo, services: dict[str, str], database_url: str) -> None:
@@ -85,7 +75,7 @@ def test_a_job_that_fails_ends_with_one_and_says_why(litgo: Litgo, services: dic
 )
 def test_what_cannot_be_run_is_one_line(arguments: tuple[str, ...], reason: str, litgo: Litgo) -> None:
     """Before any database is looked for."""
-    assert reason in _refused(litgo("run", *arguments, DATABASE_URL="postgresql://nobody@127.0.0.1:1/x"))
+    assert reason in refused(litgo("run", *arguments, DATABASE_URL="postgresql://nobody@127.0.0.1:1/x"))
 
 
 @pytest.mark.parametrize(
@@ -102,12 +92,12 @@ def test_the_watch_runs_by_hand_on_the_present_alone(
     done = litgo("run", job, "--json", **services)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["assets"] == {asset: told}
-    assert "leave --as-of out" in _refused(litgo("run", job, "--as-of", "2026-01-01", **services))
+    assert "leave --as-of out" in refused(litgo("run", job, "--as-of", "2026-01-01", **services))
 
 
-def test_a_database_without_its_schema_is_refused(litgo: Litgo, services: dict[str, str], empty_database_url: str) -> None:
+def test_a_database_without_its_schema_isrefused(litgo: Litgo, services: dict[str, str], empty_database_url: str) -> None:
     """With the command that mends it."""
-    assert "litgo db upgrade" in _refused(litgo("run", "retrain_ranker", **(services | {"DATABASE_URL": empty_database_url})))
+    assert "litgo db upgrade" in refused(litgo("run", "retrain_ranker", **(services | {"DATABASE_URL": empty_database_url})))
 
 
 def test_a_time_is_taken_as_utc_unless_it_says_otherwise() -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,20 +15,15 @@ from litgo_pipelines.cli.simulate import progress_bar, simulate, simulate_until
 from litgo_pipelines.marketplace.database import DatabaseError, Services, open_engine, upgrade
 from litgo_pipelines.settings import LitgoError, load_settings
 from litgo_pipelines.simulation.engine import Plan, Progress
+from litgo_pipelines_tests.cli.conftest import Litgo
 
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
 UNTIL = "2026-03-10T12:00:00"
 
 
 @pytest.fixture
-def services(database_url: str, mlflow_uri: str, tmp_path: Path) -> dict[str, str]:
-    """Environment variables of services that are a test's own."""
-    return {
-        "DATABASE_URL": database_url,
-        "DAGSTER_POSTGRES_URL": "postgresql+psycopg2://nobody@127.0.0.1:1/unused",
-        "MLFLOW_TRACKING_URI": mlflow_uri,
-        "LITGO_HOME": str(tmp_path / "home"),
-    }
+def services(services: dict[str, str], mlflow_uri: str) -> dict[str, str]:
+    """The same, with a registry."""
+    return services | {"MLFLOW_TRACKING_URI": mlflow_uri}
 
 
 def _execute(url: str, *statements: str) -> None:

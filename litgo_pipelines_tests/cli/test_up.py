@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -21,8 +21,7 @@ from litgo_pipelines.cli.up import is_free, listeners, owner, programs
 from litgo_pipelines.marketplace import embedded
 from litgo_pipelines.marketplace.database import Services
 from litgo_pipelines.settings import load_settings
-
-Litgo = Callable[..., "subprocess.CompletedProcess[str]"]
+from litgo_pipelines_tests.cli.conftest import Litgo
 
 SERVICES = Services(
     "postgresql+psycopg://somebody:secret@localhost/litgo",
