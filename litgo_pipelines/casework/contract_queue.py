@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid5
 
 from litgo_pipelines.casework import contract_wording, contracts
-from litgo_pipelines.casework.contracts import COLUMNS, PARTIES, Contract, of_row
+from litgo_pipelines.casework.contracts import COLUMNS, PARTIES, UNTRIED, Contract, of_row
 from litgo_pipelines.marketplace.outbox import tell
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ WHERE id = :id RETURNING {COLUMNS}
 """
 _KEEP_DRAFT = "UPDATE litgo.contracts SET envelope_id = :envelope, signing_method = 'docusign' WHERE id = :id"
 _METHOD = "UPDATE litgo.contracts SET signing_method = :method WHERE id = :id"
-_OUT = """
-UPDATE litgo.contracts SET status = 'pending-signature', pending_since = COALESCE(pending_since, :at), due_at = :due, tries = 0,
-       trouble = NULL, unknown_since = NULL, lost_at = NULL, claimed_until = NULL, manual_since = NULL
+_OUT = f"""
+UPDATE litgo.contracts SET status = 'pending-signature', pending_since = COALESCE(pending_since, :at), due_at = :due, trouble = NULL,
+       {UNTRIED}, claimed_until = NULL, manual_since = NULL
 WHERE id = :id
 """
 _AGAIN = """
@@ -57,21 +57,16 @@ UPDATE litgo.contracts SET tries = :tries, trouble = :trouble, unknown_since = :
        claimed_until = NULL
 WHERE id = :id
 """
-_BY_HAND = """
+_BY_HAND = f"""
 UPDATE litgo.contracts SET status = 'pending-signature', signing_method = 'manual', pending_since = :at, manual_since = :at,
-       due_at = NULL, tries = 0, trouble = :trouble, unknown_since = NULL,
-       lost_at = NULL, claimed_until = NULL
+       due_at = NULL, trouble = :trouble, {UNTRIED}, claimed_until = NULL
 WHERE id = :id
 """
-_ANEW = """
-UPDATE litgo.contracts SET status = 'requested', pending_since = NULL, due_at = :at, tries = 0, trouble = :trouble, unknown_since = NULL,
-       lost_at = NULL, claimed_until = NULL
+_ANEW = f"""
+UPDATE litgo.contracts SET status = 'requested', pending_since = NULL, due_at = :at, trouble = :trouble, {UNTRIED}, claimed_until = NULL
 WHERE id = :id
 """
-_REST = """
-UPDATE litgo.contracts SET due_at = NULL, tries = 0, trouble = :trouble, unknown_since = NULL, lost_at = NULL, claimed_until = NULL
-WHERE id = :id
-"""
+_REST = f"UPDATE litgo.contracts SET due_at = NULL, trouble = :trouble, {UNTRIED}, claimed_until = NULL WHERE id = :id"
 _COUNT_DUE = f"SELECT count(*), min(due_at) FROM litgo.contracts WHERE {_DUE}"
 _LOST = "SELECT count(*) FROM litgo.contracts WHERE status IN ('requested', 'pending-signature') AND lost_at IS NOT NULL"
 _DOCUMENT_MADE = "SELECT max(created_at) FROM litgo.contract_documents WHERE contract_id = :id"

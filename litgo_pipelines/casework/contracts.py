@@ -35,7 +35,8 @@ LOST_AFTER: Final = (3, timedelta(hours=1))
 """Looks in a row, and how long from the first to the last of them, after which an envelope that DocuSign does not know is given up."""
 UNKNOWN: Final = "DocuSign does not know the contract's envelope"
 LOST: Final = "DocuSign has lost the contract's envelope"
-"""Of the troubles of contracts whose envelope is lost, in SQL."""
+UNTRIED: Final = "tries = 0, unknown_since = NULL, lost_at = NULL"
+"""In SQL, of a contract that goes on: what was tried in vain before counts no more."""
 
 _POSSIBLE: Final[dict[Status, str]] = {
     "requested": "it waits to be sent for signature, and can be canceled",
@@ -206,18 +207,13 @@ UPDATE litgo.contracts SET signed_client = CASE WHEN :party = 'client' THEN :sig
        signed_lawyer = CASE WHEN :party = 'lawyer' THEN :signed_at ELSE signed_lawyer END
 WHERE id = :id
 """
-_ACTIVATE = """
-UPDATE litgo.contracts SET status = 'active', due_at = NULL, tries = 0, trouble = NULL, unknown_since = NULL, lost_at = NULL
-WHERE id = :id
-"""
-_END = """
-UPDATE litgo.contracts SET status = :status, ended_at = :at, ended_because = :why, due_at = :due, tries = 0, trouble = NULL,
-       unknown_since = NULL, lost_at = NULL WHERE id = :id
+_ACTIVATE = f"UPDATE litgo.contracts SET status = 'active', due_at = NULL, trouble = NULL, {UNTRIED} WHERE id = :id"
+_END = f"""
+UPDATE litgo.contracts SET status = :status, ended_at = :at, ended_because = :why, due_at = :due, trouble = NULL, {UNTRIED} WHERE id = :id
 """
 # Whoever has claimed it has no say in it any more.
-_RETAKE = """
-UPDATE litgo.contracts SET status = 'requested', signing_method = NULL, due_at = :at, tries = 0, trouble = NULL,
-       unknown_since = NULL, lost_at = NULL, pending_since = NULL,
+_RETAKE = f"""
+UPDATE litgo.contracts SET status = 'requested', signing_method = NULL, due_at = :at, trouble = NULL, {UNTRIED}, pending_since = NULL,
        envelope_id = NULL, draft_of = NULL, envelope_number = envelope_number + 1, claimed_until = NULL
 WHERE id = :id
 """

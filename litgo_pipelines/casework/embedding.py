@@ -13,10 +13,10 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from litgo_pipelines.casework.market import RECENT_CASES
+from litgo_pipelines.casework.market import RECENT_CASES, Market
 from litgo_pipelines.integrations.calls import VendorRefused, VendorUnavailable
 from litgo_pipelines.integrations.local_embeddings import LocalEmbedder, ModelMissing
-from litgo_pipelines.marketplace.vectors import Entity, Vectors, put, register
+from litgo_pipelines.marketplace.vectors import Entity, Vectors, content_hash, put, read, register
 from litgo_pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ LAWYERS_AT_ONCE: Final = 200
 NO_MODEL: Final = "none"
 """`LOCAL_EMBEDDING_MODEL` where no model of this machine is wanted."""
 
-# What a vector would be made of now, by id. Masks depend on the text alone, so the hash of the text tells what the masked one would.
+# What a vector would be made of now, by id; a text's hash is `content_hash`. Masks depend on the text alone, so its hash tells what that of
+# the masked one would.
 _CASES = "SELECT k.id, md5(k.summary) AS hash, k.created_at AS newest FROM litgo.cases k WHERE k.created_at <= :as_of"
 _HANDLED_VECTORS = f"""
 ({RECENT_CASES}) recent JOIN litgo.embeddings v ON v.space = :space AND v.entity_type = 'case' AND v.entity_id = recent.case_id
@@ -68,7 +69,7 @@ SELECT count(*), count(e.entity_id) FILTER (WHERE e.content_hash = w.hash), coun
 FROM ({wanted}) w {stored}
 """
 
-_TEXTS = "SELECT id, summary, md5(summary) FROM litgo.cases WHERE id = ANY(:ids)"
+_TEXTS = "SELECT id, summary FROM litgo.cases WHERE id = ANY(:ids)"
 
 _PUT_LAWYERS = f"""
 INSERT INTO litgo.embeddings (space, entity_type, entity_id, content_hash, vector, embedded_at)
@@ -152,6 +153,10 @@ class Embedding:
         """The names of their spaces, in the same order."""
         return tuple(one.space.name for one in self.embedders)
 
+    def spaces_of(self, market: Market) -> list[str]:
+        """Those of them in which the lawyers of `market` have vectors, too."""
+        return [one for one in self.spaces if one in market.profiles.meanings]
+
     def texts(self, texts: Sequence[str], deadline: Deadline | None = None, among: Collection[str] | None = None) -> Texts:
         """Embed texts with every model.
 
@@ -182,6 +187,12 @@ class Embedding:
         except ModelMissing as error:
             _tell_once(str(error))
             return {}, str(error)
+
+
+def stored_meaning(connection: Connection, case_id: UUID, spaces: Sequence[str]) -> Vectors | None:
+    """A case's stored vector, one row, in the first of these spaces in which it has one; None: in none."""
+    found = (read(connection, space, "case", [case_id]) for space in spaces)
+    return next((one for one in found if one.known.all()), None)
 
 
 @lru_cache
@@ -334,9 +345,9 @@ def _refresh_cases(engine: Engine, batch: int, as_of: datetime, embedder: TextEm
         with engine.connect() as connection:
             rows = connection.execute(text(_TEXTS), {"ids": [one for one, _ in part]}).all()
         # Outside any transaction: a vendor may take its time.
-        vectors = embedder.embed([summary for _, summary, _ in rows])
+        vectors = embedder.embed([summary for _, summary in rows])
         with engine.begin() as connection:
-            ids, hashes = [one for one, _, _ in rows], [digest for _, _, digest in rows]
+            ids, hashes = [one for one, _ in rows], [content_hash(summary) for _, summary in rows]
             put(connection, "case", ids, hashes, Vectors(embedder.space.name, vectors), as_of)
         yield part
 

@@ -5,17 +5,14 @@ The measures themselves are in `ranking.retrieval`.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from litgo_pipelines.casework.embedding import Embedding
-from litgo_pipelines.casework.triage_examples import KeptExamples, read_examples
+from litgo_pipelines.casework.triage_examples import Example, KeptExamples, read_examples
 from litgo_pipelines.marketplace.vectors import Vectors
 from litgo_pipelines.ranking.retrieval import BM25, HYBRID, Judgements, Scored, ndcg_by_query, summarised
 
@@ -121,8 +118,7 @@ def _of(judged: Judgements, space: str, rows: NDArray[np.float32], row: Mapping[
 
 def labelled_examples() -> list[Judgements]:
     """The labelled examples of triage, in halves: each half is looked for in the other, once. What is no case of law is left out."""
-    told = resources.files("litgo_pipelines.casework").joinpath("triage_examples.csv").read_text(encoding="utf-8")
-    every = [example for example in csv.DictReader(io.StringIO(told)) if example["area"]]
+    every = [example for example in read_examples() if example.area]
     # They stand by area: taken at even distances, every area is there.
     examples = every[:: math.ceil(len(every) / MOST_EXAMPLES)]
     halves = [examples[fold::_FOLDS] for fold in range(_FOLDS)]
@@ -136,13 +132,13 @@ def with_kept_examples(embedding: Embedding, engine: Engine, at: datetime) -> Em
     return replace(embedding, vendor=vendor, local=local)
 
 
-def _judged(queries: Sequence[Mapping[str, str]], documents: Sequence[Mapping[str, str]]) -> Judgements:
+def _judged(queries: Sequence[Example], documents: Sequence[Example]) -> Judgements:
     import numpy as np
 
-    def relevance(query: Mapping[str, str], document: Mapping[str, str]) -> float:
-        same_area = query["area"] == document["area"]
-        return SAME_SUBAREA if same_area and query["subarea"] == document["subarea"] else SAME_AREA * same_area
+    def relevance(query: Example, document: Example) -> float:
+        same_area = query.area == document.area
+        return SAME_SUBAREA if same_area and query.subarea == document.subarea else SAME_AREA * same_area
 
     every = np.arange(len(documents))
     graded = [np.array([relevance(query, document) for document in documents]) for query in queries]
-    return Judgements([one["text"] for one in queries], [one["text"] for one in documents], [every] * len(queries), graded)
+    return Judgements([one.text for one in queries], [one.text for one in documents], [every] * len(queries), graded)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID, uuid4
 
+from litgo_pipelines.casework.embedding import Embedding, stored_meaning
 from litgo_pipelines.casework.market import Market, read_market
 from litgo_pipelines.casework.matching import Case, decide, note_offers
 from litgo_pipelines.casework.offer_wording import dropped, many_dropped, nobody_left
@@ -21,9 +22,8 @@ from litgo_pipelines.casework.prices import offer_rule
 from litgo_pipelines.casework.recording import Recording, TooBusy, fail_request, open_request, record
 from litgo_pipelines.casework.sides import Arms
 from litgo_pipelines.equity.allocation import OfferRule
+from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
 from litgo_pipelines.marketplace.outbox import tell
-from litgo_pipelines.marketplace.vectors import Vectors
-from litgo_pipelines.marketplace.vectors import read as read_vectors
 from litgo_pipelines.ranking.ranker import Ranker
 from litgo_pipelines.rollout import experiments
 from litgo_pipelines.rollout.bundle import GoldenScoresDiffer, NoGoldenScores
@@ -186,12 +186,17 @@ class _Waiting:
 
 @dataclass(frozen=True)
 class _State:
-    """What all cases of a run are decided by."""
+    """What all cases of a run are decided by.
+
+    Attributes:
+        spaces: in which they may be compared with the lawyers, the preferred one first.
+    """
 
     market: Market
     rule: OfferRule
     champion: Ranker
     arms: Arms | None
+    spaces: Sequence[str]
     settings: Settings
     terms: Terms
 
@@ -264,7 +269,8 @@ def offer_next(engine: Engine, registry: Registry, settings: Settings, *, clock:
             return Rounds(Counter())
         market = read_market(connection, begun, with_meanings=True)
         rule, running = offer_rule(connection, settings), experiments.running(connection)
-    state = _State(market, rule, registry.answering(), _arms(registry, running), settings, terms)
+    spaces = Embedding.of(settings, PostgresCallLedger(engine)).spaces_of(market)
+    state = _State(market, rule, registry.answering(), _arms(registry, running), spaces, settings, terms)
     outcomes: Counter[Outcome] = Counter()
     errors: list[Exception] = []
     offers = 0
@@ -313,7 +319,8 @@ def _decided(connection: Connection, state: _State, one: _Waiting, request_id: U
         top_n=state.terms.lawyers,
         new_lawyer_offers=state.settings.litgo_new_lawyer_offers,
         exclude=frozenset(offered),
-        meaning=_meaning(connection, state, one.case.id),
+        # No model is asked: the case was embedded long ago, or is compared by its words alone.
+        meaning=stored_meaning(connection, one.case.id, state.spaces),
         exposure=None if side is None else side.exposure,
     )
     if one.told and not decision.allocation.chosen.size:
@@ -326,19 +333,6 @@ def _decided(connection: Connection, state: _State, one: _Waiting, request_id: U
     details = {"case_id": str(one.case.id)}
     tell(connection, key=f"nobody-left:{one.case.id}", subject=told.subject, body=told.body, at=at, details=details)
     return "nobody left", 0
-
-
-def _meaning(connection: Connection, state: _State, case_id: UUID) -> Vectors | None:
-    """The case's stored vector in a space that it shares with the lawyers, a configured vendor's before others; None: in none.
-
-    Nobody is asked to make one: the case was embedded long ago, or it is compared by its words alone.
-    """
-    vendor = f"{state.settings.openai_embedding_model}@"
-    spaces = sorted(state.market.profiles.meanings, key=lambda space: (not space.startswith(vendor), space))
-    if state.settings.openai_api_key is None:
-        spaces = [space for space in spaces if not space.startswith(vendor)]
-    found = (read_vectors(connection, space, "case", [case_id]) for space in spaces)
-    return next((one for one in found if one.known.all()), None)
 
 
 def _locked(connection: Connection, case_id: UUID, at: datetime, terms: Terms) -> Sequence[UUID] | None:

@@ -41,7 +41,7 @@ _BY_MAIL = """
            ELSE EXISTS (SELECT FROM litgo.contacts c WHERE c.person_id = recipient_id AND c.email IS NOT NULL) END)
 """
 _ON_ITS_CHANNEL = f"CASE channel WHEN 'push' THEN :push ELSE {_BY_MAIL} END"
-_INSTEAD = f"(channel = 'push' AND NOT :push AND :fallback AND NOT {_UNCERTAIN} AND {_BY_MAIL})"
+_INSTEAD = f"(channel = 'push' AND NOT :push AND :fallback AND {_BY_MAIL})"
 _REACHABLE = f"({_ON_ITS_CHANNEL} OR {_INSTEAD})"
 _GIVEN_UP = f"(created_at <= :too_old AND (tries > 0 OR NOT {_REACHABLE}))"
 
@@ -76,14 +76,28 @@ WHERE id IN (SELECT id FROM litgo.notifications WHERE status = 'queued' AND {_GI
 RETURNING status, audience
 """
 
-# Nobody is asked for an answer that could not be given any more.
-_OVERTAKE = """
+# Nobody is asked for what cannot be done any more; how something ended is told however late. Of a contract only that is overtaken which is
+# told anew, should it be so again: a contract that is taken back may come to be signed by hand once more without a word.
+_OFFER_IS_OVER = "o.status <> 'pending' OR o.expires_at <= :at"
+_SIGNED_NO_MORE = "c.status NOT IN ('requested', 'pending-signature')"
+_CONTRACT_WENT_ON = f"""
+CASE WHEN n.key LIKE '%-manual-%' THEN {_SIGNED_NO_MORE} OR c.manual_since IS NULL
+     WHEN n.key LIKE '%-retaken-%' THEN {_SIGNED_NO_MORE} OR c.manual_since IS NOT NULL
+     WHEN n.key LIKE '%-unclear-%' THEN c.status <> 'requested'
+     WHEN n.key LIKE '%-lost-%' THEN {_SIGNED_NO_MORE} OR n.key NOT LIKE '%-lost-' || coalesce(c.envelope_id, '') || '-team' END
+"""
+_OVERTAKE = f"""
 UPDATE litgo.notifications
-SET status = 'failed', trouble = 'overtaken: the offer was answered, closed or ran out before this could be sent'
+SET status = 'failed', trouble = 'overtaken: ' || CASE WHEN key LIKE 'offer:%' THEN 'the offer was answered, closed or ran out'
+                                                       ELSE 'the contract went on' END || ' before this could be sent'
 WHERE id IN (
-    SELECT n.id FROM litgo.notifications n JOIN litgo.offers o ON o.id = CAST(n.details ->> 'offer_id' AS uuid)
-    WHERE n.status = 'queued' AND n.key LIKE 'offer:%' AND (o.status <> 'pending' OR o.expires_at <= :at)
-    FOR NO KEY UPDATE OF n SKIP LOCKED
+    SELECT n.id FROM litgo.notifications n
+    WHERE n.status = 'queued' AND (
+        (n.key LIKE 'offer:%'
+         AND EXISTS (SELECT FROM litgo.offers o WHERE o.id = CAST(n.details ->> 'offer_id' AS uuid) AND ({_OFFER_IS_OVER})))
+        OR (n.key LIKE 'contract-%'
+            AND EXISTS (SELECT FROM litgo.contracts c WHERE c.id = CAST(n.details ->> 'contract_id' AS uuid) AND {_CONTRACT_WENT_ON})))
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 """
 
@@ -195,7 +209,7 @@ class Claimed:
 
     @property
     def uncertain(self) -> bool:
-        """Whether an earlier push may have arrived. As long as it may, nobody is told by mail as well."""
+        """Whether an earlier push may have arrived."""
         return bool(self.details.get(OF_DELIVERY, {}).get("uncertain"))
 
 
@@ -262,7 +276,7 @@ class Tidied:
 def tidy(connection: Connection, reach: Reach, at: datetime, hours: float) -> Tidied:
     """Take up what was left behind, change the channel where there is no push, set aside who cannot be reached, give up what is too old.
 
-    News of an offer that is not open any more are not sent; that is no loss, and nobody is told of it.
+    What asks for something that cannot be done any more, of an offer or a contract, is not sent; that is no loss, and nobody is told of it.
 
     Args:
         hours: after which a message that could not be sent is given up.

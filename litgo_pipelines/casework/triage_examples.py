@@ -6,7 +6,6 @@ What is concluded from them is `triage`'s.
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 from uuid import UUID, uuid5
 
-from litgo_pipelines.marketplace.vectors import Vectors, put, read, register
+from litgo_pipelines.marketplace.vectors import Vectors, content_hash, put, read, register
 from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
@@ -55,14 +54,9 @@ class Example:
     text: str
 
     @property
-    def content_hash(self) -> str:
-        """Of what a vector is made of."""
-        return hashlib.md5(self.text.encode(), usedforsecurity=False).hexdigest()
-
-    @property
     def entity_id(self) -> UUID:
         """Under which its vectors are stored. Another text has another one, so that no vector outlives what it was made of."""
-        return uuid5(_NAMESPACE, f"{self.id} {self.content_hash}")
+        return uuid5(_NAMESPACE, f"{self.id} {content_hash(self.text)}")
 
 
 def read_examples(file: Path | None = None) -> list[Example]:
@@ -161,7 +155,7 @@ def keep_examples(
         # Outside any transaction: a vendor may take its time.
         vectors = Vectors(space, embedder.embed([one.text for one in part]))
         with engine.begin() as connection:
-            put(connection, "example", [one.entity_id for one in part], [one.content_hash for one in part], vectors, at)
+            put(connection, "example", [one.entity_id for one in part], [content_hash(one.text) for one in part], vectors, at)
         progress(min(start + batch, len(missing)), len(missing))
     with engine.connect() as connection:
         return read(connection, space, "example", ids)

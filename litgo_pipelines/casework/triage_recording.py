@@ -5,7 +5,6 @@ A request's row is written when it begins (`open_triage`), so that those that fa
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from litgo_pipelines.casework.refusals import NotAllowed, Unknown
 from litgo_pipelines.casework.triage import Judged
 from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.outbox import tell
-from litgo_pipelines.marketplace.vectors import Vectors, put
+from litgo_pipelines.marketplace.vectors import Vectors, content_hash, put
 from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
@@ -197,10 +196,8 @@ def record(
         "created_at": at,
     }
     connection.execute(tables.triages.insert(), triage)
-    # As `embedding` has it in SQL, so that its backfill finds these current.
-    digest = hashlib.md5(telling.text.encode(), usedforsecurity=False).hexdigest()
     for one in vectors:
-        put(connection, "case", [telling.case_id], [digest], one, at)
+        put(connection, "case", [telling.case_id], [content_hash(telling.text)], one, at)
     if judged.area is None:
         _tell_undecided(connection, telling.case_id, judged, at)
     _finish(connection, request_id, telling.case_id, judged.space, answer, duration_ms)

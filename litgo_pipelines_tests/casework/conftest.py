@@ -21,10 +21,34 @@ AREA = "civil"
 
 
 @dataclass
-class Town:
-    """Writes facts into a marketplace database; everything that is not said is ordinary and happened at noon."""
+class Facts:
+    """A marketplace database that a test looks into."""
 
     engine: Engine
+
+    def rows(self, statement: str, **values: Any) -> list[Any]:
+        """What a query finds."""
+        from sqlalchemy import text
+
+        with self.engine.connect() as connection:
+            return list(connection.execute(text(statement), values).all())
+
+    def value(self, statement: str, **values: Any) -> Any:
+        """The one value that a query finds."""
+        ((found,),) = self.rows(statement, **values)
+        return found
+
+    def execute(self, statement: str, **values: Any) -> None:
+        from sqlalchemy import text
+
+        with self.engine.begin() as connection:
+            connection.execute(text(statement), values)
+
+
+@dataclass
+class Town(Facts):
+    """Writes facts into a marketplace database; everything that is not said is ordinary and happened at noon."""
+
     _client: UUID | None = None
     _names: Any = field(default_factory=itertools.count)
 
@@ -74,24 +98,6 @@ class Town:
     def review(self, contract: UUID, lawyer: UUID, outcome: str, at: datetime = NOON) -> UUID:
         given = {"contract_id": contract, "lawyer_id": lawyer, "client_id": self.client, "rating": 4}
         return self.add("reviews", **given, outcome=outcome, created_at=at)
-
-    def rows(self, statement: str, **values: Any) -> list[Any]:
-        """What a query finds."""
-        from sqlalchemy import text
-
-        with self.engine.connect() as connection:
-            return list(connection.execute(text(statement), values).all())
-
-    def value(self, statement: str, **values: Any) -> Any:
-        """The one value that a query finds."""
-        ((found,),) = self.rows(statement, **values)
-        return found
-
-    def execute(self, statement: str, **values: Any) -> None:
-        from sqlalchemy import text
-
-        with self.engine.begin() as connection:
-            connection.execute(text(statement), values)
 
     def market(self, as_of: datetime = NOON) -> Market:
         from litgo_pipelines.casework.market import read_market

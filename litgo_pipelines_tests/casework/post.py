@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -22,12 +22,11 @@ from litgo_pipelines.simulation.vendors.onesignal import KEY as PUSH_KEY
 from litgo_pipelines.simulation.vendors.sendgrid import KEY as MAIL_KEY
 from litgo_pipelines.simulation.vendors.sendgrid import SendGridStandIn
 from litgo_pipelines.simulation.vendors.server import FaultyServer, faulty_server
+from litgo_pipelines_tests.casework.conftest import NOON, Facts
 from litgo_pipelines_tests.casework.mishaps import Mishaps
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
-
-NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
 @dataclass
@@ -44,10 +43,9 @@ class Clock:
 
 
 @dataclass
-class PostOffice:
+class PostOffice(Facts):
     """Messages in a fresh database, and the vendors that take them."""
 
-    engine: Engine
     push_server: FaultyServer
     mail_server: FaultyServer
     onesignal: OneSignalStandIn
@@ -121,22 +119,6 @@ class PostOffice:
     def alerts(self) -> list[str]:
         """Subjects of what the operators are told, in order."""
         return [row.subject for row in self.rows("SELECT subject FROM litgo.notifications WHERE audience = 'ops' ORDER BY id")]
-
-    def rows(self, statement: str, **values: Any) -> list[Any]:
-        from sqlalchemy import text
-
-        with self.engine.connect() as connection:
-            return list(connection.execute(text(statement), values).all())
-
-    def value(self, statement: str, **values: Any) -> Any:
-        ((found,),) = self.rows(statement, **values)
-        return found
-
-    def execute(self, statement: str, **values: Any) -> None:
-        from sqlalchemy import text
-
-        with self.engine.begin() as connection:
-            connection.execute(text(statement), values)
 
 
 @pytest.fixture

@@ -383,22 +383,26 @@ def test_a_challenger_that_does_not_load_leaves_everybody_to_the_champion(square
 
 
 def test_cases_are_compared_in_the_space_that_they_share_with_the_lawyers(square: Square) -> None:
-    """A stored vector decides who is alike, a vendor's only where the vendor is configured; without one words are compared."""
+    """A stored vector decides who is alike, a vendor's only where the vendor is configured, never that of a model which is gone."""
+    from litgo_pipelines.casework.embedding import Embedding
     from litgo_pipelines.integrations.embedders import Space
+    from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
     from litgo_pipelines.marketplace.vectors import Vectors, put, register
 
+    with_vendor = {"openai_api_key": SecretStr("a-key")}
+    embedding = Embedding.of(square.settings.model_copy(update=with_vendor), PostgresCallLedger(square.town.engine))
+    vendor, local = (one.space for one in embedding.embedders)
     first, near, far = (square.town.lawyer(cv_score=0.5) for _ in range(3))
     for lawyer in (first, near, far):
         square.town.contract(lawyer, at=NOON - 9 * DAY, case=square.town.case(status="closed", created_at=NOON - 9 * DAY))
     with_vector, without = (square.town.case() for _ in range(2))
     for case in (with_vector, without):
         square.town.offer(first, case=case, status="declined")
-    local, vendor = Space("local", "1", 2), Space("text-embedding-3-small", "1", 2)
-    east, north = [1.0, 0.0], [0.0, 1.0]
+    gone = Space("a-model", "1", 2)
     with square.town.engine.begin() as connection:
-        for space, others in ((local, (east, north)), (vendor, (north, east))):
+        for space, others in ((local, (0, 1)), (vendor, (1, 0)), (gone, (1, 0))):
             register(connection, space)
-            rows = np.array([east, *others], dtype=np.float32)
+            rows = np.eye(space.dim, dtype=np.float32)[[0, *others]]
             put(connection, "lawyer", [first, near, far], ["h"] * 3, Vectors(space.name, rows), NOON)
             put(connection, "case", [with_vector], ["h"], Vectors(space.name, rows[:1]), NOON)
     assert square.run().cases == {"offered": 2}
@@ -412,9 +416,9 @@ def test_cases_are_compared_in_the_space_that_they_share_with_the_lawyers(square
     third = square.town.case()
     square.town.offer(first, case=third, status="declined")
     with square.town.engine.begin() as connection:
-        put(connection, "case", [third], ["h"], Vectors(vendor.name, np.array([east], dtype=np.float32)), NOON)
+        put(connection, "case", [third], ["h"], Vectors(vendor.name, np.eye(1, vendor.dim, dtype=np.float32)), NOON)
     square.town.execute("UPDATE litgo.cases SET status = 'closed' WHERE id <> :id", id=third)
-    square.run(LATER + HOUR, openai_api_key=SecretStr("a key"))
+    square.run(LATER + HOUR, **with_vendor)
     (row,) = square.town.rows(
         "SELECT r.embedding_space, m.lawyer_id FROM litgo.match_requests r JOIN litgo.case_matches m ON m.request_id = r.id "
         "WHERE r.case_id = :id",

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from litgo_pipelines.casework import notifications
+from litgo_pipelines.casework import contracts, notifications
+from litgo_pipelines.casework.contract_signing import process
 from litgo_pipelines.casework.notifications import Ending, Failed, Later, Mailed, Notification, Reach, Sent, Tidied, Unclear
 from litgo_pipelines.casework.refusals import NotAllowed, Unknown
 from litgo_pipelines_tests.casework.conftest import Town
 from litgo_pipelines_tests.casework.post import NOON, PostOffice, post  # noqa: F401 (a fixture)
+from litgo_pipelines_tests.casework.signing import Desk, rsa_key, signing_desk  # noqa: F401 (fixtures)
 
 EVERYWHERE = Reach(push=True, mail=True, ops=True, fallback=True)
 HOURS = 24.0
@@ -201,13 +203,14 @@ def test_what_was_tried_in_vain_for_a_day_can_only_be_given_up(post: PostOffice)
 
 
 def test_a_lawyer_with_an_address_is_due_though_there_is_no_onesignal(post: PostOffice) -> None:  # noqa: F811
-    """Unless mail may not take the place of a push, or the push may have arrived."""
+    """Unless mail may not take the place of a push; also where the push may have arrived, for nobody can learn that any more."""
     number = post.tell(post.person())
     assert due(post, push=False) == (1, number)
     assert due(post, push=False, fallback=False) == (0, None)
     (held,) = post.claim()
     post.finish(held, Later("lost", NOON, uncertain=True))
-    assert due(post, push=False) == (0, None)
+    assert due(post, push=False) == (1, number)
+    assert due(post, push=False, fallback=False) == (0, None)
 
 
 def test_a_person_sends_again_what_failed_or_is_unknown(post: PostOffice) -> None:  # noqa: F811
@@ -344,6 +347,62 @@ def test_news_of_an_offer_that_is_over_are_not_sent(post: PostOffice) -> None:  
     assert {post.stands(one) for one in numbers.values()} == {("failed", "push")}
     assert "overtaken" in str(post.find(numbers["closed", 24]).trouble)
     assert post.alerts() == []
+
+
+CONTRACTS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "by hand": ("manual", {"status": "pending-signature", "manual_since": NOON}, False),
+    "taken back, and told nothing yet": ("manual", {"status": "requested", "manual_since": NOON}, False),
+    "out at DocuSign after all": ("manual", {"status": "pending-signature"}, True),
+    "signed by hand": ("manual", {"status": "active", "manual_since": NOON}, True),
+    "canceled before it was signed by hand": ("manual", {"status": "canceled", "manual_since": NOON}, True),
+    "at DocuSign": ("retaken", {"status": "pending-signature"}, False),
+    "at DocuSign, for another envelope": ("retaken", {"status": "requested"}, False),
+    "by hand after all": ("retaken", {"status": "pending-signature", "manual_since": NOON}, True),
+    "signed at DocuSign": ("retaken", {"status": "active"}, True),
+    "perhaps out": ("unclear", {"status": "requested", "envelope_id": "e-1"}, False),
+    "out for sure": ("unclear", {"status": "pending-signature", "envelope_id": "e-1"}, True),
+    "lost": ("lost", {"status": "pending-signature", "envelope_id": "e-1", "lost_at": NOON}, False),
+    "perhaps lost, for DocuSign is away": ("lost", {"status": "pending-signature", "envelope_id": "e-1"}, False),
+    "given up": ("lost", {"status": "requested"}, True),
+    "given up for another one": ("lost", {"status": "pending-signature", "envelope_id": "e-2"}, True),
+    "active": ("active", {"status": "active"}, False),
+    "active and closed": ("active", {"status": "closed"}, False),
+    "canceled": ("canceled", {"status": "canceled"}, False),
+    "declined": ("declined", {"status": "canceled", "envelope_id": "e-1"}, False),
+}
+
+
+@pytest.mark.parametrize("how", CONTRACTS)
+def test_what_a_contract_asked_for_is_sent_as_long_as_it_can_be_done(how: str, post: PostOffice) -> None:  # noqa: F811
+    """And how it ended however late: nobody would be told of either again."""
+    event, values, overtaken = CONTRACTS[how]
+    town = Town(post.engine)
+    made = town.contract(town.lawyer(), status=values["status"])
+    given = {"manual_since": None, "envelope_id": None, "lost_at": None} | values
+    statement = "UPDATE litgo.contracts SET manual_since = :manual_since, envelope_id = :envelope_id, lost_at = :lost_at WHERE id = :id"
+    town.execute(statement, id=made, **{name: given[name] for name in ("manual_since", "envelope_id", "lost_at")})
+    number = post.tell(key=f"contract-{made}-{event}-e-1-team", details={"contract_id": str(made)})
+    assert tidy(post) == Tidied(0, 0, 0)
+    found = post.find(number)
+    assert (found.status, str(found.trouble).startswith("overtaken")) == ("failed" if overtaken else "queued", overtaken)
+
+
+def test_who_was_to_sign_by_hand_hears_only_that_the_contract_is_canceled(post: PostOffice, desk: Desk) -> None:  # noqa: F811
+    """Where no vendor took a message until then; nobody is alerted of those that are not sent."""
+    made = desk.requested()
+    process(post.engine, None, desk.settings, lambda: desk.now)
+    with post.engine.begin() as connection:
+        contracts.cancel(connection, made, reason="the client gave up", actor="ana", at=NOON)
+    told = "SELECT split_part(key, '-', 7), audience, status FROM litgo.notifications ORDER BY 1, 2"
+    assert {row[2] for row in post.rows(told)} == {"queued"}
+    post.deliver()
+    assert [tuple(row) for row in post.rows(told)] == [
+        ("canceled", "client", "sent"),
+        ("canceled", "lawyer", "sent"),
+        ("manual", "client", "failed"),
+        ("manual", "lawyer", "failed"),
+        ("manual", "ops", "failed"),
+    ]
 
 
 def test_what_waits_can_be_hurried(post: PostOffice) -> None:  # noqa: F811

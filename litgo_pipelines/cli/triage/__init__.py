@@ -70,9 +70,9 @@ def _from_folder(
     import numpy as np
 
     from litgo_pipelines.casework.triage_examples import embed_examples
-    from litgo_pipelines.marketplace.vectors import Vectors
+    from litgo_pipelines.marketplace.vectors import Vectors, content_hash
 
-    made_of = " ".join([embedder.space.name, *(one.content_hash for one in examples)])
+    made_of = " ".join([embedder.space.name, *(content_hash(one.text) for one in examples)])
     file = folder / f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npy"
     if file.exists():
         progress(len(examples), len(examples))
