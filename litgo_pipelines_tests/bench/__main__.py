@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from litgo_pipelines_tests.bench.scratch import Bench
 
-BENCHMARKS = ("equity", "equity_large", "allocation", "dataset", "imports", "registration", "calls", "embeddings", "vectors")
+BENCHMARKS = ("equity", "equity_large", "allocation", "dataset", "imports", "registration", "calls", "embeddings", "vectors", "metrics")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

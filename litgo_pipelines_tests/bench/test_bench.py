@@ -27,6 +27,10 @@ NAMES = {
     "vendor_call",
     "local_embeddings",
     "vector_search",
+    "metrics_scrape",
+    "metrics_first_scrape",
+    "metrics_reading",
+    "metrics_database_load",
 }
 
 
