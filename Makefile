@@ -23,17 +23,19 @@ setup: $(INSTALLED) ## Make .venv and install the project there
 demo: $(INSTALLED) ## Show the whole project at work
 	$(BIN)/litgo demo
 
-up: $(INSTALLED) ## Start Dagster, MLflow and the matching service (Ctrl-C stops them)
+up: $(INSTALLED) ## Start Dagster, MLflow, the matching service and the collector of metrics (Ctrl-C stops them)
 	$(BIN)/litgo up
 
 test: $(INSTALLED) ## Run the tests (PYTEST_ARGS="-k allocation")
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-lint: $(INSTALLED) ## Check style, types and who imports whom
+lint: $(INSTALLED) ## Check style, types, who imports whom, alert rules and dashboards
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(PACKAGE)
 	$(BIN)/lint-imports
+	$(BIN)/litgo metrics lint
+	$(BIN)/litgo dashboards build --check
 
 bench: $(INSTALLED) ## Measure speed and write bench.json
 	$(BIN)/python -m litgo_pipelines_tests.bench --output bench.json

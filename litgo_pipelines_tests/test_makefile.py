@@ -42,4 +42,4 @@ def test_no_version_is_bound_to_one_machine() -> None:
     """Constraints name plain versions: no local builds, no folders, no addresses."""
     lines = (PROJECT_FOLDER / "constraints.txt").read_text().splitlines()
     assert lines
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines)
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!]+", line) for line in lines)

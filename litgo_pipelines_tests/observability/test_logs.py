@@ -41,7 +41,7 @@ def test_an_exception_stays_on_its_line() -> None:
     except ValueError:
         get_logger("litgo_pipelines").exception("could not")
     (line,) = _lines(stream)
-    assert "ValueError: broken" in str(line["exception"])
+    assert str(line["exception"]).endswith("ValueError")
 
 
 def test_a_person_gets_readable_lines() -> None:

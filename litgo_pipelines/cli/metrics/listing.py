@@ -39,9 +39,10 @@ def _print(found: list[Metric]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("metric", "kind", "labels", "shown by", "meaning"):
-        table.add_column(name, no_wrap=name == "metric")
+    for name in ("metric", "kind", "meaning"):
+        table.add_column(name, overflow="fold")
     for one in found:
-        labels = (f"{label}={'|'.join(one.known[label])}" if label in one.known else label for label in one.labels)
-        table.add_row(one.name, one.kind, "\n".join(labels), one.exporter, escape(one.help))
+        labels = [f"{label}={'|'.join(one.known[label])}" if label in one.known else label for label in one.labels]
+        told = "".join(f"\n  [cyan]{escape(label)}[/]" for label in labels)
+        table.add_row(one.name, f"{one.kind}\n[dim]{one.exporter}[/]", escape(one.help) + told)
     Console().print(table)

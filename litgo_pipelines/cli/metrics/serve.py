@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,12 +25,33 @@ def collector_for(settings: Settings, services: Services) -> Collector:
     Raises:
         DatabaseError: DATABASE_URL cannot be read.
     """
+    from litgo_pipelines.casework.fairness_figures import FairnessFigures
+    from litgo_pipelines.casework.vendor_figures import VendorFigures
+    from litgo_pipelines.definitions import defs
     from litgo_pipelines.marketplace.database import open_engine
     from litgo_pipelines.observability.collector import Collector
     from litgo_pipelines.observability.database_sources import Counters, Disk, Reachable, Standing
+    from litgo_pipelines.orchestration.instance_facts import dagster_facts
+    from litgo_pipelines.rollout.figures import EvidenceFigures, RolloutFigures
+
+    def now() -> datetime:
+        return datetime.now(UTC)
 
     engine = open_engine(services.database, seconds=STATEMENT_SECONDS)
-    return Collector([Reachable(engine), Counters(engine), Standing(engine), Disk(settings.litgo_home)])
+    dagster = dagster_facts(settings, services, engine, now, defs)
+    return Collector(
+        [
+            Reachable(engine),
+            Counters(engine, dagster.known),
+            Standing(engine),
+            FairnessFigures(engine, settings),
+            RolloutFigures(engine, settings),
+            EvidenceFigures(engine, settings, now),
+            VendorFigures(engine, settings, now),
+            dagster,
+            Disk(settings.litgo_home),
+        ]
+    )
 
 
 def serve(
@@ -44,6 +66,7 @@ def serve(
     """
     from prometheus_client import CollectorRegistry, start_http_server
 
+    from litgo_pipelines.cli.dagster import dagster_environment
     from litgo_pipelines.marketplace.database import DatabaseError, ensure_schema, services_for
     from litgo_pipelines.observability.logs import get_logger
 
@@ -51,6 +74,8 @@ def serve(
     host = settings.litgo_metrics_host if host is None else host
     port = settings.litgo_metrics_port if port is None else port
     services = services_for(settings)
+    # Dagster finds its set-up there.
+    dagster_environment(settings, services)
     collector = collector_for(settings, services)
     try:
         ensure_schema(settings, services.database)
