@@ -7,7 +7,18 @@ from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.orchestration.assets import contracts, embeddings, equity, notifications, offers, pricing, ranker, retention, rollout
+from litgo_pipelines.orchestration.assets import (
+    contracts,
+    digest,
+    embeddings,
+    equity,
+    notifications,
+    offers,
+    pricing,
+    ranker,
+    retention,
+    rollout,
+)
 from litgo_pipelines.orchestration.checks import CHECKS
 from litgo_pipelines.orchestration.handover import JsonHandOver
 from litgo_pipelines.orchestration.jobs import JOBS
@@ -17,6 +28,7 @@ from litgo_pipelines.orchestration.sensors.contracts import contracts_due
 from litgo_pipelines.orchestration.sensors.embeddings import texts_to_embed
 from litgo_pipelines.orchestration.sensors.notifications import notifications_due
 from litgo_pipelines.orchestration.sensors.offers import offers_due
+from litgo_pipelines.orchestration.sensors.operations import operations_watch
 from litgo_pipelines.orchestration.sensors.quality import champion_watch
 from litgo_pipelines.orchestration.sensors.registry import registry_changes
 from litgo_pipelines.orchestration.sensors.reviews import new_reviews
@@ -32,6 +44,7 @@ def build_definitions(resources: Mapping[str, Any] | None = None) -> dg.Definiti
     return dg.Definitions(
         assets=[
             *contracts.ASSETS,
+            *digest.ASSETS,
             *embeddings.ASSETS,
             *equity.ASSETS,
             *notifications.ASSETS,
@@ -53,6 +66,7 @@ def build_definitions(resources: Mapping[str, Any] | None = None) -> dg.Definiti
             contracts_due,
             notifications_due,
             texts_to_embed,
+            operations_watch,
         ],
         resources={"project": Project(), "io_manager": JsonHandOver(), **(resources or {})},
         # Steps are short and share what they imported; a process each would cost more than the work.

@@ -21,6 +21,7 @@ _VERBS = {
     "simulate": "simulate:simulate",
     "import-history": "history:import_history",
     "run": "run:run",
+    "digest": "digest:digest",
     "serve": "serve:serve",
     "dagster": "dagster:dagster",
 }
@@ -129,6 +130,11 @@ _GROUPS = {
             "settle": "notification.handling:settle",
         },
     ),
+    "metrics": _Group(
+        "What is measured, and the collector that shows it to Prometheus.",
+        {"serve": "metrics.serve:serve", "list": "metrics.listing:list_metrics", "lint": "metrics.linting:lint"},
+    ),
+    "dashboards": _Group("Grafana's dashboards as code.", {"build": "dashboards:build"}),
     "chaos": _Group(
         "Vendors that fail as told, for trying the product by hand.",
         {"vendors": "chaos.vendors:vendors", "fault": "chaos.vendors:fault"},

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from litgo_pipelines.orchestration.assets.contracts import contract_signatures
+from litgo_pipelines.orchestration.assets.digest import weekly_digest
 from litgo_pipelines.orchestration.assets.embeddings import case_embeddings, lawyer_embeddings
 from litgo_pipelines.orchestration.assets.equity import equity_metrics, offer_distribution
 from litgo_pipelines.orchestration.assets.notifications import notifications_delivered
@@ -26,6 +27,7 @@ MOVE_OFFERS = "move_offers"
 PROCESS_CONTRACTS = "process_contracts"
 EMBED_TEXTS = "embed_texts"
 EXPIRE_RECORDS = "expire_records"
+SEND_WEEKLY_DIGEST = "send_weekly_digest"
 
 # Runs with the same value of this tag take turns (dagster.yaml).
 _EXCLUSIVE = "litgo/exclusive"
@@ -109,6 +111,12 @@ deliver_notifications = _job(
     notifications_delivered,
     minutes=15,
 )
+send_weekly_digest = _job(
+    SEND_WEEKLY_DIGEST,
+    "Tell the operators of the last seven days, each Monday at 08:00 in São Paulo.",
+    weekly_digest,
+    minutes=15,
+)
 
 JOBS = [
     calculate_equity_metrics,
@@ -121,4 +129,5 @@ JOBS = [
     deliver_notifications,
     embed_texts,
     expire_records,
+    send_weekly_digest,
 ]

@@ -1,4 +1,4 @@
-"""Schedules: the nightly equity figures, gaps after downtime included, the weekly refit of the price of load, the end of old logs."""
+"""Schedules: the nightly equity figures, gaps after downtime included, the weekly refit and digest, the end of old logs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import dagster as dg
 
 from litgo_pipelines.casework.equity_run import RUN_AT, TIMEZONE
 from litgo_pipelines.orchestration.assets.equity import DAYS, equity_metrics
-from litgo_pipelines.orchestration.jobs import calculate_equity_metrics, expire_records, refit_equity_price
+from litgo_pipelines.orchestration.jobs import calculate_equity_metrics, expire_records, refit_equity_price, send_weekly_digest
 
 MOST_GAPS = 62
 """Missing days that one tick asks for at most, the newest ones; older ones are for a backfill in the UI."""
@@ -97,4 +97,14 @@ nightly_expiry = dg.ScheduleDefinition(
     description="Each night at 04:00 in São Paulo.",
 )
 
-SCHEDULES = [nightly_equity, weekly_price, nightly_expiry]
+# After the night's figures and the refit, when the week begins for people.
+weekly_digest = dg.ScheduleDefinition(
+    name="weekly_digest",
+    job=send_weekly_digest,
+    cron_schedule="0 8 * * 1",
+    execution_timezone=str(TIMEZONE),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Each Monday at 08:00 in São Paulo.",
+)
+
+SCHEDULES = [nightly_equity, weekly_price, nightly_expiry, weekly_digest]

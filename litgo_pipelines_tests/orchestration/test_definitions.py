@@ -15,8 +15,18 @@ EQUITY = ("equity_metrics", "offer_distribution", "equity_price")
 RANKER = ("training_set", "ranker_candidate", "candidate_evaluation", "promotion")
 ROLLOUT = ("experiment_readout", "model_quality")
 EMBEDDINGS = ("case_embeddings", "lawyer_embeddings")
-MADE = (*EMBEDDINGS, *EQUITY, *RANKER, *ROLLOUT, "offer_rounds", "contract_signatures", "notifications_delivered", "expired_records")
-GROUPS = {"contracts", "embeddings", "equity", "housekeeping", "notifications", "offers", "ranker", "rollout"}
+MADE = (
+    *EMBEDDINGS,
+    *EQUITY,
+    *RANKER,
+    *ROLLOUT,
+    "offer_rounds",
+    "contract_signatures",
+    "notifications_delivered",
+    "expired_records",
+    "weekly_digest",
+)
+GROUPS = {"contracts", "digest", "embeddings", "equity", "housekeeping", "notifications", "offers", "ranker", "rollout"}
 JOBS = {
     "calculate_equity_metrics",
     "deliver_notifications",
@@ -27,6 +37,7 @@ JOBS = {
     "read_experiment",
     "refit_equity_price",
     "retrain_ranker",
+    "send_weekly_digest",
     "watch_champion",
 }
 SENSORS = {
@@ -36,6 +47,7 @@ SENSORS = {
     "notifications_due",
     "new_reviews",
     "offers_due",
+    "operations_watch",
     "registry_changes",
     "texts_to_embed",
 }
@@ -51,7 +63,7 @@ def test_the_definitions_load_and_are_consistent(definitions: dg.Definitions) ->
     dg.Definitions.validate_loadable(definitions)
     repository = definitions.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} >= JOBS
-    assert {one.name for one in repository.schedule_defs} == {"nightly_equity", "nightly_expiry", "weekly_price"}
+    assert {one.name for one in repository.schedule_defs} == {"nightly_equity", "nightly_expiry", "weekly_digest", "weekly_price"}
     assert {one.name for one in repository.sensor_defs} == SENSORS
 
 
@@ -98,6 +110,7 @@ def test_jobs_hold_their_assets_and_checks(definitions: dg.Definitions) -> None:
     assert selected("process_contracts") == ({"contract_signatures"}, {"contracts_can_be_signed"})
     assert selected("deliver_notifications") == ({"notifications_delivered"}, {"nothing_unknown"})
     assert selected("expire_records") == ({"expired_records"}, set())
+    assert selected("send_weekly_digest") == ({"weekly_digest"}, set())
 
 
 def test_automation_runs_without_anybody_switching_it_on(definitions: dg.Definitions) -> None:
@@ -107,7 +120,19 @@ def test_automation_runs_without_anybody_switching_it_on(definitions: dg.Definit
     assert all(one.default_status is dg.DefaultSensorStatus.RUNNING for one in repository.sensor_defs)
     times = {one.name: (one.cron_schedule, one.execution_timezone) for one in repository.schedule_defs}
     here = "America/Sao_Paulo"
-    assert times == {"nightly_equity": ("0 2 * * *", here), "nightly_expiry": ("0 4 * * *", here), "weekly_price": ("0 3 * * 1", here)}
+    assert times == {
+        "nightly_equity": ("0 2 * * *", here),
+        "nightly_expiry": ("0 4 * * *", here),
+        "weekly_digest": ("0 8 * * 1", here),
+        "weekly_price": ("0 3 * * 1", here),
+    }
+
+
+def test_freshness_is_judged_of_what_the_clock_makes_and_others_rely_on(definitions: dg.Definitions) -> None:
+    """What a sensor asks for only when something is due is never stale by time alone."""
+    graph = definitions.resolve_asset_graph()
+    judged = {key.to_user_string() for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy is not None}
+    assert judged == set(EQUITY)
 
 
 @pytest.mark.parametrize("job", sorted(JOBS - {"calculate_equity_metrics"}))

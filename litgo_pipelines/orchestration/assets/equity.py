@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from litgo_pipelines.casework.equity_run import RUN_AT, TIMEZONE, as_of_partition
+from litgo_pipelines.orchestration.operations.staleness import NIGHTLY
 from litgo_pipelines.orchestration.resources import Project
 
 FIRST_DAY = "2025-01-01"
@@ -26,6 +27,7 @@ DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone=str(TIMEZONE)
     owners=_OWNERS,
     tags=_TAGS,
     retry_policy=_RETRIES,
+    freshness_policy=NIGHTLY,
 )
 def equity_metrics(context: dg.AssetExecutionContext, project: Project) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Per lawyer, as of 02:00 after the day: `cases_30d`, `capacidade_mensal`, `last_offered_at`, and one snapshot row.
@@ -67,6 +69,7 @@ def equity_metrics(context: dg.AssetExecutionContext, project: Project) -> dg.Ma
     owners=_OWNERS,
     tags=_TAGS,
     retry_policy=_RETRIES,
+    freshness_policy=NIGHTLY,
 )
 def offer_distribution(context: dg.AssetExecutionContext, project: Project) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """How cases and offers of the day's last 30 days were spread over the lawyers: inequality, gaps between groups, who was left out.

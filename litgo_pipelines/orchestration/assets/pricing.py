@@ -4,6 +4,7 @@ import dagster as dg
 
 from litgo_pipelines.orchestration.assets.equity import GROUP, offer_distribution
 from litgo_pipelines.orchestration.moment import Moment
+from litgo_pipelines.orchestration.operations.staleness import WEEKLY
 from litgo_pipelines.orchestration.resources import Project
 
 
@@ -13,6 +14,7 @@ from litgo_pipelines.orchestration.resources import Project
     kinds={"postgres"},
     owners=["team:data"],
     tags={"litgo/serves": "fairness"},
+    freshness_policy=WEEKLY,
 )
 def equity_price(context: dg.AssetExecutionContext, config: Moment, project: Project) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The price of load in force: the smallest within reach that keeps Gini and gaps in a replay of the last 30 days.

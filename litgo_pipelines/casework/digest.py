@@ -1,0 +1,442 @@
+"""What the operators are told of a week, read from the database. How it is worded is `digest_text`.
+
+What is unknown is None, or a list that is empty, never 0. What has no history (messages that wait, freezes, who waits for approval) is told
+as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from litgo_pipelines.casework.equity_run import TIMEZONE
+from litgo_pipelines.integrations.attempts import FAILURES
+from litgo_pipelines.marketplace.outbox import tell
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from litgo_pipelines.integrations.policies import Service
+    from litgo_pipelines.marketplace.switches import Freeze
+    from litgo_pipelines.settings import Settings
+
+WEEK: Final = timedelta(days=7)
+STUCK_AFTER: Final = timedelta(hours=1)
+"""How long beyond `CONTRACT_MANUAL_AFTER` a contract may wait for a place to sign it."""
+
+_STUCK = "SELECT count(*) FROM litgo.contracts WHERE status = 'requested' AND lost_at IS NULL AND created_at < :before"
+_CHAMPION = """
+SELECT version, observed_at FROM litgo.alias_observations WHERE observed_at <= :until ORDER BY id DESC LIMIT 1
+"""
+_MOVES = """
+SELECT action, from_version, to_version, result, actor, decided_at FROM litgo.decisions
+WHERE stage = 'outcome' AND action IN ('promotion', 'rollback', 'alias moved') AND decided_at > :since AND decided_at <= :until
+ORDER BY id
+"""
+_TRAININGS = """
+SELECT verdict, count(*) FROM litgo.trainings WHERE finished_at > :since AND finished_at <= :until AND verdict IS NOT NULL
+GROUP BY 1 ORDER BY 1
+"""
+_UNITS = "SELECT variant, count(*) FROM litgo.exposures WHERE experiment_id = :id AND exposed_at <= :until GROUP BY 1 ORDER BY 1"
+_ENDED = """
+SELECT challenger, champion, mode, verdict, ended_at FROM litgo.experiments
+WHERE ended_at > :since AND ended_at <= :until ORDER BY ended_at
+"""
+_CALLS = """
+SELECT service, count(*) FILTER (WHERE number > 0) AS requests, count(*) FILTER (WHERE outcome = ANY(:failures)) AS failed,
+       count(*) FILTER (WHERE outcome = 'timeout') AS timeouts, count(*) FILTER (WHERE outcome = 'breaker_open') AS turned_away
+FROM litgo.external_calls WHERE started_at > :since AND started_at <= :until GROUP BY 1
+"""
+_WORK = """
+SELECT labels ->> 'service', sum(amount), coalesce(sum(amount) FILTER (WHERE labels ->> 'mode' = 'fallback'), 0) FROM litgo.events
+WHERE metric = 'service_operations_total' AND at > :since AND at <= :until GROUP BY 1
+"""
+# What was overtaken by events is no loss.
+_MESSAGES = """
+SELECT channel, count(*) FILTER (WHERE status = 'sent' AND sent_at > :since AND sent_at <= :until) AS sent,
+       count(*) FILTER (WHERE status = 'unknown' AND created_at > :since) AS unknown,
+       count(*) FILTER (WHERE status = 'failed' AND created_at > :since AND coalesce(trouble, '') NOT LIKE 'overtaken:%') AS failed,
+       count(*) FILTER (WHERE status IN ('queued', 'sending')) AS waiting
+FROM litgo.notifications WHERE created_at <= :until GROUP BY 1 ORDER BY 1
+"""
+_DUES = """
+SELECT job, count(*) AS due, count(*) FILTER (WHERE executed) AS executed FROM litgo.job_dues
+WHERE due_at > :since AND due_at <= :until GROUP BY 1 ORDER BY 1
+"""
+_RUNS = """
+SELECT job, count(*) AS ended, count(*) FILTER (WHERE status = 'failure') AS failed FROM litgo.job_runs
+WHERE ended_at > :since AND ended_at <= :until GROUP BY 1 ORDER BY 1
+"""
+_BROKEN = """
+SELECT job FROM (
+    SELECT DISTINCT ON (job) job, status FROM litgo.job_runs
+    WHERE ended_at > :since AND ended_at <= :until AND status IN ('success', 'failure') ORDER BY job, ended_at DESC
+) newest WHERE status = 'failure' ORDER BY job
+"""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What people froze more than a week ago."""
+
+    what: Literal["models", "equity_price"]
+    by: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What waits for a person.
+
+    Attributes:
+        triages, overdue: cases without an area, and those of them that have waited for too long.
+        unknown_messages: of which nobody knows whether they arrived.
+        lost_contracts: whose envelope DocuSign lost.
+        stuck_contracts: that wait for a place to sign them beyond their time.
+        manual_contracts: that are to be signed by hand.
+        unexplained: numbers of decisions that somebody took in MLflow's own pages without saying why.
+        approval: challenger of the experiment that won and waits to be approved.
+        broken_jobs: whose last run of the week failed.
+    """
+
+    triages: int
+    overdue: int
+    unknown_messages: int
+    lost_contracts: int
+    stuck_contracts: int
+    manual_contracts: int
+    unexplained: tuple[int, ...]
+    approval: str | None
+    broken_jobs: tuple[str, ...]
+    frozen: tuple[Frozen, ...]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A figure of the distribution by its name, with its change against the week before, its limit and the verdict."""
+
+    figure: str
+    value: float | None
+    change: float | None
+    limit: float
+    verdict: Literal["pass", "fail", "insufficient data"]
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """What the newest snapshot says of the distribution."""
+
+    as_of: datetime
+    promises: tuple[Promise, ...]
+
+
+@dataclass(frozen=True)
+class Move:
+    """The alias champion was moved, or was to be."""
+
+    action: Literal["promotion", "rollback", "alias moved"]
+    from_version: str | None
+    to_version: str | None
+    result: str
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How the watched version did.
+
+    Attributes:
+        ratio: mean match score of the week over the reference's; None where one of them is unknown.
+    """
+
+    version: str
+    ratio: float | None
+    verdict: Literal["healthy", "degraded", "insufficient data"]
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which model answers and what happened to it.
+
+    Attributes:
+        seen: whether anybody ever looked where the alias points.
+        champion: None: the hand weights.
+        since: when the alias was first seen there.
+        trainings: verdicts of the week's trainings with how many there were.
+    """
+
+    seen: bool
+    champion: str | None
+    since: datetime | None
+    moves: tuple[Move, ...]
+    trainings: tuple[tuple[str, int], ...]
+    quality: Quality | None
+
+
+@dataclass(frozen=True)
+class Lift:
+    """Relative difference of a metric with its anytime-valid interval; None is unknown, of a bound that there is none."""
+
+    metric: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Running:
+    """The experiment that runs or waits for approval.
+
+    Attributes:
+        share: of all clients in treatment.
+        units: clients by group.
+        read_at: when its figures were read; None: never.
+    """
+
+    champion: str
+    challenger: str
+    mode: Literal["ab", "interleaving"]
+    status: str
+    since: datetime | None
+    share: float
+    units: tuple[tuple[str, int], ...]
+    lifts: tuple[Lift, ...]
+    read_at: datetime | None
+    sample_ratio_broken: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An experiment that ended in the week."""
+
+    challenger: str
+    champion: str
+    mode: Literal["ab", "interleaving"]
+    verdict: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """A vendor's week.
+
+    Attributes:
+        requests: that were made.
+        failed, timeouts: of these.
+        turned_away: calls that made none, because the vendor was left alone.
+        work: pieces of work for which it is there; None: nothing is known.
+        fallback: of these, done without it.
+        breaker: whether it is left alone at the end of the week.
+    """
+
+    service: Service
+    configured: bool
+    requests: int
+    failed: int
+    timeouts: int
+    turned_away: int
+    work: int | None
+    fallback: int | None
+    breaker: Literal["closed", "open", "half-open"]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A channel's week: messages sent in it; of those created in it, lost or unknown; and those that wait at its end."""
+
+    channel: Literal["push", "email"]
+    sent: int
+    unknown: int
+    failed: int
+    waiting: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's week.
+
+    Attributes:
+        due, executed: moments at which it was due, and those for which a run succeeded in time.
+        ended, failed: its runs.
+    """
+
+    name: str
+    due: int
+    executed: int
+    ended: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Digest:
+    """All that is told of the seven days up to `until`."""
+
+    since: datetime
+    until: datetime
+    needs: Needs
+    fairness: Fairness | None
+    models: Models
+    running: Running | None
+    ended: tuple[Ended, ...]
+    vendors: tuple[Vendor, ...]
+    deliveries: tuple[Delivery, ...]
+    jobs: tuple[Job, ...]
+
+    @property
+    def key(self) -> str:
+        """One digest an ISO week in São Paulo."""
+        year, week, _ = self.until.astimezone(TIMEZONE).isocalendar()
+        return f"digest:{year}-W{week:02}"
+
+
+def read_digest(engine: Engine, settings: Settings, as_of: datetime) -> Digest:
+    """The seven days up to `as_of` (aware), from one state of the database. Writes nothing."""
+    span = {"since": as_of - WEEK, "until": as_of}
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        return Digest(
+            **span,
+            needs=_needs(connection, settings, span),
+            fairness=_fairness(connection, settings, as_of),
+            models=_models(connection, settings, span),
+            running=_running(connection, as_of),
+            ended=tuple(Ended(*row) for row in _rows(connection, _ENDED, span)),
+            vendors=_vendors(connection, engine, settings, span),
+            deliveries=tuple(Delivery(*row) for row in _rows(connection, _MESSAGES, span)),
+            jobs=_jobs(connection, span),
+        )
+
+
+def send_digest(connection: Connection, digest: Digest, subject: str, body: str, at: datetime) -> bool:
+    """Queue a digest for the operators; False, and nothing is queued, where its week had one."""
+    return tell(connection, key=digest.key, subject=subject, body=body, at=at)
+
+
+def _rows(connection: Connection, statement: str, values: dict[str, Any]) -> Sequence[Any]:
+    from sqlalchemy import text
+
+    return connection.execute(text(statement), values).all()
+
+
+def _needs(connection: Connection, settings: Settings, span: dict[str, datetime]) -> Needs:
+    from litgo_pipelines.casework import contract_queue, notifications, triage_recording
+    from litgo_pipelines.rollout import decisions, experiments
+
+    until = span["until"]
+    triages = triage_recording.waiting(connection, until)
+    contracts = contract_queue.standing(connection)
+    running = experiments.running(connection)
+    return Needs(
+        triages=triages.cases,
+        overdue=triages.overdue,
+        unknown_messages=sum(one.messages for one in notifications.standing(connection) if one.status == "unknown"),
+        lost_contracts=contract_queue.lost(connection),
+        stuck_contracts=_stuck(connection, until - timedelta(minutes=settings.contract_manual_after) - STUCK_AFTER),
+        manual_contracts=sum(one.contracts for one in contracts if one.method == "manual"),
+        unexplained=tuple(one.id for one in decisions.unexplained(connection) if one.decided_at <= until),
+        approval=running.challenger if running and running.status == "approval" and running.approved_by is None else None,
+        broken_jobs=tuple(row.job for row in _rows(connection, _BROKEN, span)),
+        frozen=_frozen(connection, span["since"]),
+    )
+
+
+def _stuck(connection: Connection, before: datetime) -> int:
+    ((found,),) = _rows(connection, _STUCK, {"before": before})
+    return int(found)
+
+
+def _frozen(connection: Connection, before: datetime) -> tuple[Frozen, ...]:
+    from litgo_pipelines.casework import prices
+    from litgo_pipelines.rollout import freezes
+
+    held: dict[Literal["models", "equity_price"], Freeze | None]
+    held = {"models": freezes.frozen(connection), "equity_price": prices.frozen(connection)}
+    return tuple(Frozen(what, one.actor, one.changed_at) for what, one in held.items() if one is not None and one.changed_at <= before)
+
+
+def _fairness(connection: Connection, settings: Settings, as_of: datetime) -> Fairness | None:
+    from litgo_pipelines.casework import distribution
+    from litgo_pipelines.equity.promises import judge
+
+    try:
+        snapshot = distribution.newest_snapshot(connection, as_of)
+        report = distribution.report_of(connection, snapshot, distribution.Terms.of(settings))
+    except distribution.NoSnapshot:
+        return None
+    changes = distribution.week_change(connection, report)
+    judged = judge(report.distribution, distribution.limits_of(settings), report.smallest)
+    return Fairness(snapshot, tuple(Promise(one.figure, one.value, changes[one.figure], one.limit, one.verdict) for one in judged))
+
+
+def _models(connection: Connection, settings: Settings, span: dict[str, datetime]) -> Models:
+    seen = _rows(connection, _CHAMPION, span)
+    champion, since = seen[0] if seen else (None, None)
+    moves = tuple(Move(*row) for row in _rows(connection, _MOVES, span))
+    trainings = tuple((row.verdict, row.count) for row in _rows(connection, _TRAININGS, span))
+    return Models(bool(seen), champion, since, moves, trainings, _quality(connection, settings, span))
+
+
+def _quality(connection: Connection, settings: Settings, span: dict[str, datetime]) -> Quality | None:
+    """Of the version that is watched; None where none is."""
+    import numpy as np
+
+    from litgo_pipelines.rollout.watch import judge_watch
+    from litgo_pipelines.rollout.watching import look_at_quality
+
+    found = look_at_quality(connection, settings, span["until"], with_features=False)
+    if found is None:
+        return None
+    state, quality = found
+    reference = quality.evidence.reference
+    scores = quality.scores[np.array([moment > span["since"] for moment in quality.moments], dtype=bool)]
+    ratio = float(scores.mean()) / reference.mean if reference is not None and len(scores) else None
+    return Quality(state.version, ratio, judge_watch(quality.evidence).verdict)
+
+
+def _running(connection: Connection, as_of: datetime) -> Running | None:
+    from litgo_pipelines.rollout import experiments, readings
+
+    found = experiments.running(connection)
+    if found is None:
+        return None
+    units = tuple((row.variant, row.count) for row in _rows(connection, _UNITS, {"id": found.id, "until": as_of}))
+    reading = readings.newest_reading(connection, found.id)
+    figures = {} if reading is None else reading.figures
+    return Running(
+        champion=found.champion,
+        challenger=found.challenger,
+        mode=found.mode,
+        status=found.status,
+        since=found.started_at,
+        share=found.split.share,
+        units=units,
+        lifts=tuple(Lift(one["metric"], one["lift"], one["low"], one["high"]) for one in figures.get("figures", ())),
+        read_at=None if reading is None else reading.read_at,
+        sample_ratio_broken=bool(figures.get("sample_ratio", {}).get("alarm")),
+    )
+
+
+def _vendors(connection: Connection, engine: Engine, settings: Settings, span: dict[str, datetime]) -> tuple[Vendor, ...]:
+    from litgo_pipelines.integrations.breaker import LOOK_BACK
+    from litgo_pipelines.integrations.policies import configured, policies_of
+    from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
+
+    until, wanted, ledger = span["until"], configured(settings), PostgresCallLedger(engine)
+    calls = {row.service: row[1:] for row in _rows(connection, _CALLS, span | {"failures": sorted(FAILURES)})}
+    work: dict[str, tuple[int, int]] = {service: (int(done), int(without)) for service, done, without in _rows(connection, _WORK, span)}
+    found = []
+    for service, policy in policies_of(settings).items():
+        past = [one for one in ledger.recent(service, until - LOOK_BACK, policy.breaker.failures) if one.ended_at <= until]
+        requests, failed, timeouts, turned_away = calls.get(service, (0, 0, 0, 0))
+        done, fallback = work.get(service, (None, None))
+        state = policy.breaker.state(past, until)
+        found.append(Vendor(service, service in wanted, requests, failed, timeouts, turned_away, done, fallback, state))
+    return tuple(found)
+
+
+def _jobs(connection: Connection, span: dict[str, datetime]) -> tuple[Job, ...]:
+    dues = {row.job: (row.due, row.executed) for row in _rows(connection, _DUES, span)}
+    runs = {row.job: (row.ended, row.failed) for row in _rows(connection, _RUNS, span)}
+    return tuple(Job(name, *dues.get(name, (0, 0)), *runs.get(name, (0, 0))) for name in sorted(dues.keys() | runs.keys()))

@@ -1,0 +1,383 @@
+"""The weekly digest: what is read of a week's facts, and how it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from litgo_pipelines.casework.digest import (
+    Delivery,
+    Digest,
+    Ended,
+    Fairness,
+    Frozen,
+    Job,
+    Lift,
+    Models,
+    Move,
+    Needs,
+    Promise,
+    Quality,
+    Running,
+    Vendor,
+    read_digest,
+    send_digest,
+)
+from litgo_pipelines.casework.digest_text import as_markdown, as_text, sections, subject
+from litgo_pipelines.casework.equity_run import run_equity
+from litgo_pipelines.settings import Settings, load_settings
+from litgo_pipelines_tests.casework.conftest import NOON, Town
+
+DAY = timedelta(days=1)
+MINUS = "\N{MINUS SIGN}"
+MONDAY = datetime(2026, 3, 9, 11, tzinfo=UTC)
+"""08:00 in São Paulo."""
+
+NOTHING = Needs(0, 0, 0, 0, 0, 0, (), None, (), ())
+UNKNOWN = Digest(MONDAY - 7 * DAY, MONDAY, NOTHING, None, Models(False, None, None, (), (), None), None, (), (), (), ())
+
+FULL = Digest(
+    since=MONDAY - 7 * DAY,
+    until=MONDAY,
+    needs=Needs(
+        triages=3,
+        overdue=1,
+        unknown_messages=1,
+        lost_contracts=1,
+        stuck_contracts=2,
+        manual_contracts=4,
+        unexplained=(17,),
+        approval="4",
+        broken_jobs=("embed_texts", "move_offers"),
+        frozen=(Frozen("models", "ana", MONDAY - 20 * DAY),),
+    ),
+    fairness=Fairness(
+        MONDAY - timedelta(hours=6),
+        (
+            Promise("gini_utilisation", 0.2531, -0.0124, 0.3, "pass"),
+            Promise("share_offered", 0.7512, None, 0.8, "fail"),
+            Promise("gap_area", 0.125, 0.031, 0.2, "pass"),
+            Promise("gap_new", None, None, 0.2, "insufficient data"),
+        ),
+    ),
+    models=Models(
+        True,
+        "3",
+        MONDAY - 2 * DAY,
+        (Move("rollback", "4", "3", "done", "model_quality", MONDAY - 2 * DAY),),
+        (("fail", 1), ("pass", 2)),
+        Quality("3", 0.9824, "healthy"),
+    ),
+    running=Running(
+        "3",
+        "5",
+        "ab",
+        "running",
+        MONDAY - 3 * DAY,
+        0.05,
+        (("control", 1512), ("treatment", 498)),
+        (Lift("accepted", 0.032, -0.01, 0.074), Lift("contract", 0.4, 0.01, None), Lift("rating", None, None, None)),
+        MONDAY - timedelta(hours=1),
+        sample_ratio_broken=True,
+    ),
+    ended=(Ended("4", "3", "interleaving", "harm", MONDAY - 4 * DAY),),
+    vendors=(
+        Vendor("openai", True, 1204, 5, 3, 12, 800, 100, "open"),
+        Vendor("docusign", False, 0, 0, 0, 0, None, None, "closed"),
+    ),
+    deliveries=(Delivery("push", 1200, 0, 1, 2),),
+    jobs=(Job("embed_texts", 0, 0, 12, 1), Job("expire_records", 7, 6, 6, 0)),
+)
+
+
+def lines(digest: Digest) -> dict[str, tuple[str, ...]]:
+    return {one.title: one.lines for one in sections(digest)}
+
+
+def test_everything_that_is_known_is_told_in_portuguese() -> None:
+    """Decimal commas, points of thousands, true minus signs; each verdict in words; what needs a person with what to type."""
+    told = lines(FULL)
+    assert next(iter(told)) == "O que precisa de uma pessoa"
+    assert told["O que precisa de uma pessoa"] == (
+        "3 triagens sem decisão, 1 além do prazo: litgo triage list --undecided",
+        "1 mensagem de entrega incerta: litgo notification list --status unknown",
+        "1 contrato perdido no DocuSign: litgo contract list --unsigned",
+        "2 contratos parados sem lugar para assinar: litgo contract list --status requested",
+        "4 contratos à espera de assinatura manual: litgo contract list --unsigned",
+        "decisão 17, feita no MLflow sem explicação: litgo model annotate 17 --reason TEXTO",
+        "a versão 4 venceu o experimento e aguarda aprovação: litgo experiment approve --reason TEXTO",
+        "as últimas execuções de embed_texts e move_offers falharam",
+        "modelos: congelamento por ana desde 17/02/2026: litgo model unfreeze --reason TEXTO",
+    )
+    assert told["Equidade"] == (
+        f"Gini da utilização: 0,253 ({MINUS}0,012 em relação à semana anterior); abaixo de 0,300: promessa cumprida",
+        "Advogados com oferta em 30 dias: 75,1% (em relação à semana anterior: sem dados); acima de 80,0%: PROMESSA DESCUMPRIDA",
+        "Diferença entre áreas: 12,5 p.p. (+3,1 p.p. em relação à semana anterior); até 20,0 p.p.: promessa cumprida",
+        "Diferença entre recém-chegados e os demais: sem dados; até 20,0 p.p.: dados insuficientes para um veredito",
+    )
+    assert told["Modelos"] == (
+        "em uso: versão 3, desde 07/03/2026, 08h00",
+        "qualidade da versão 3: 98,2% da referência na semana; saudável",
+        "treinamentos: 1 reprovado, 2 aprovados",
+        "retorno, versão 4 → versão 3: feita, 07/03/2026, 08h00",
+    )
+    assert told["Experimentos"] == (
+        "em andamento: versão 5 contra versão 3, dois grupos de clientes (teste A/B), 5,0% dos clientes, desde 06/03/2026",
+        "  clientes: controle 1.512, tratamento 498",
+        "  ATENÇÃO: os tamanhos dos grupos não são os previstos",
+        f"  aceitação de ofertas: +3,2% (intervalo de {MINUS}1,0% a +7,4%)",
+        "  contratos: +40,0% (intervalo a partir de +1,0%)",
+        "  avaliação: sem dados",
+        "encerrado em 05/03/2026: versão 4 contra versão 3, listas intercaladas das duas versões; encerrado por dano",
+    )
+    assert told["Alternativas e fornecedores"] == (
+        "OpenAI: 1.204 requisições, 0,4% falharam, 3 esgotaram o tempo; 12 chamadas evitadas durante pausas; trabalho feito pela "
+        "alternativa: 12,5% de 800; AGORA EM PAUSA, por falhas seguidas",
+        "DocuSign: não configurado; trabalho feito pela alternativa: sem dados",
+    )
+    assert told["Entregas"] == ("Push: 1.200 enviadas, 0 incertas, 1 falhou, 2 à espera",)
+    assert told["Tarefas"] == (
+        "executadas no prazo: 6 de 7 (85,7%)",
+        "  expire_records: 6 de 7 no prazo",
+        "execuções que falharam: embed_texts (1 de 12)",
+    )
+
+
+def test_what_is_not_known_is_said_to_be_unknown_and_never_0() -> None:
+    """An empty marketplace without a daemon: no figure is made up."""
+    body = as_text(UNKNOWN, "http://127.0.0.1:3001")
+    told = lines(UNKNOWN)
+    assert told["O que precisa de uma pessoa"] == ("nada, neste momento",)
+    for title in ("Equidade", "Alternativas e fornecedores", "Entregas", "Tarefas"):
+        assert told[title] == ("sem dados",)
+    assert told["Modelos"][:2] == ("em uso: sem dados", "qualidade: sem dados")
+    assert not any(digit in line for section in told.values() for line in section for digit in "0123456789")
+    assert body.startswith("De 02/03/2026, 08h00 a 09/03/2026, 08h00, horário de São Paulo.\n\nO QUE PRECISA DE UMA PESSOA\n- nada")
+    assert body.endswith("Dagster: http://127.0.0.1:3001\n")
+
+
+def test_jobs_without_a_schedule_say_nothing_of_punctuality() -> None:
+    """Runs alone are no share of anything that was due."""
+    told = lines(replace(UNKNOWN, jobs=(Job("move_offers", 0, 0, 3, 0),)))["Tarefas"]
+    assert told == ("executadas no prazo: sem dados", "execuções que falharam: nenhuma")
+
+
+def test_mail_and_page_tell_the_same() -> None:
+    """Headings differ, and what belongs to a line above stands below it."""
+    page, mail = as_markdown(FULL), as_text(FULL, "http://dagster")
+    assert page.startswith(f"## {subject(FULL)}\n\n### O que precisa de uma pessoa\n\n- 3 triagens")
+    assert "### Equidade (apuração de 09/03/2026, 02h00)" in page
+    assert "EQUIDADE (apuração de 09/03/2026, 02h00)\n- Gini" in mail
+    for section in sections(FULL):
+        for line in section.lines:
+            shown = f"  - {line.strip()}" if line.startswith("  ") else f"- {line}"
+            assert shown in page.splitlines()
+            assert shown in mail.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("until", "key"),
+    [
+        (datetime(2026, 3, 9, 2, tzinfo=UTC), "digest:2026-W10"),
+        (MONDAY, "digest:2026-W11"),
+        (datetime(2026, 12, 28, 11, tzinfo=UTC), "digest:2026-W53"),
+        (datetime(2027, 1, 1, 11, tzinfo=UTC), "digest:2026-W53"),
+        (datetime(2027, 1, 4, 11, tzinfo=UTC), "digest:2027-W01"),
+    ],
+)
+def test_a_digest_belongs_to_its_iso_week_in_sao_paulo(until: datetime, key: str) -> None:
+    """Sunday evening there is Monday in UTC already; the last week of a year may end in the next."""
+    assert replace(UNKNOWN, until=until).key == key
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return load_settings(litgo_fairness_min_lawyers=2, litgo_fairness_min_cases=1)
+
+
+def test_an_empty_marketplace_is_read(town: Town, settings: Settings) -> None:
+    """Before the first lawyer all is unknown, and nobody is needed."""
+    found = read_digest(town.engine, settings, MONDAY)
+    assert (found.needs, found.fairness, found.models) == (NOTHING, None, UNKNOWN.models)
+    assert (found.running, found.ended, found.deliveries, found.jobs) == (None, (), (), ())
+    assert all((one.requests, one.work, one.breaker, one.configured) == (0, None, "closed", False) for one in found.vendors)
+
+
+def test_fairness_is_read_with_the_change_of_a_week(town: Town, settings: Settings) -> None:
+    """Two lawyers, one of whom had all of it; a week later the other one has as much."""
+    first, second = town.lawyers(2)
+    early = NOON - 10 * DAY
+    town.contract(first, early)
+    town.offer(first, early)
+    town.execute("UPDATE litgo.cases SET created_at = :at", at=early)
+    run_equity(town.engine, NOON - 7 * DAY, new_lawyer_offers=10)
+    town.contract(second, NOON - DAY)
+    run_equity(town.engine, NOON, new_lawyer_offers=10)
+    found = read_digest(town.engine, settings, NOON + timedelta(hours=3)).fairness
+    assert found is not None
+    assert found.as_of == NOON
+    promises = {one.figure: one for one in found.promises}
+    gini, offered = promises["gini_utilisation"], promises["share_offered"]
+    assert (gini.value, gini.change, gini.verdict) == (pytest.approx(0), pytest.approx(-0.5), "pass")
+    assert (offered.value, offered.change, offered.verdict) == (0.5, 0, "fail")
+    assert promises["gap_area"].verdict == "insufficient data"
+
+
+def message(town: Town, status: str, at: datetime, channel: str = "push", **values: Any) -> None:
+    row = {"key": str(uuid4()), "audience": "client", "recipient_id": uuid4(), "subject": "s", "body": "b", "channel": channel}
+    if status == "sending":
+        values |= {"claim": uuid4(), "claimed_until": at}
+    if status == "sent":
+        values |= {"sent_at": at}
+    columns = row | values | {"status": status, "created_at": at}
+    listed = ", ".join(columns)
+    town.execute(f"INSERT INTO litgo.notifications ({listed}) VALUES ({', '.join(f':{one}' for one in columns)})", **columns)
+
+
+def test_messages_are_counted_by_channel_and_week(town: Town, settings: Settings) -> None:
+    """What was sent before the week is not told, what waits is; what was overtaken by events did not fail."""
+    for days in (1, 6, 8):
+        message(town, "sent", MONDAY - days * DAY)
+        message(town, "unknown", MONDAY - days * DAY, "email")
+    message(town, "failed", MONDAY - DAY)
+    message(town, "failed", MONDAY - DAY, trouble="overtaken: the offer was answered")
+    message(town, "queued", MONDAY - 9 * DAY)
+    message(town, "sending", MONDAY - DAY)
+    message(town, "queued", MONDAY + DAY)
+    found = read_digest(town.engine, settings, MONDAY)
+    assert found.deliveries == (Delivery("email", 0, 2, 0, 0), Delivery("push", 2, 0, 1, 2))
+    assert found.needs.unknown_messages == 3
+
+
+def test_what_needs_a_person_is_read_from_where_it_waits(town: Town, settings: Settings) -> None:
+    """A triage, contracts in three kinds of trouble, a move by hand, a winner, freezes of which one is fresh."""
+    from litgo_pipelines.casework import prices
+    from litgo_pipelines.rollout import decisions, freezes
+
+    case = town.case(status="triage", created_at=MONDAY - 5 * DAY)
+    request = town.add("match_requests", kind="triage", case_id=case, status="ok", started_at=MONDAY - 5 * DAY)
+    town.execute(
+        "INSERT INTO litgo.triages (case_id, request_id, urgency_h, complexity, confidence, space, nearest, created_at) "
+        "VALUES (:case, :request, 48, 'LOW', .2, 'words', '[]', :at)",
+        case=case,
+        request=request,
+        at=MONDAY - 5 * DAY,
+    )
+    lawyer = town.lawyer()
+    town.contract(lawyer, MONDAY - timedelta(minutes=50), "requested")
+    town.contract(lawyer, MONDAY - timedelta(hours=2), "requested")
+    lost = town.contract(lawyer, MONDAY - DAY, "pending-signature")
+    by_hand = town.contract(lawyer, MONDAY - DAY, "pending-signature")
+    town.execute("UPDATE litgo.contracts SET lost_at = :at, signing_method = 'docusign' WHERE id = :id", at=MONDAY, id=lost)
+    town.execute("UPDATE litgo.contracts SET signing_method = 'manual' WHERE id = :id", id=by_hand)
+    with town.engine.begin() as connection:
+        moved = decisions.record(
+            connection, "alias moved", actor=decisions.MLFLOW_UI, reason="seen", at=MONDAY - DAY, result="followed", to_version="9"
+        )
+        freezes.freeze(connection, actor="ana", reason="férias", at=MONDAY - 8 * DAY)
+        prices.freeze(connection, "ana", "obra", MONDAY - 6 * DAY)
+    town.add(
+        "experiments",
+        mode="ab",
+        champion="1",
+        challenger="2",
+        status="approval",
+        salt="s",
+        ramp_salt="r",
+        steps=[0.05, 0.1],
+        max_days=28,
+        at_the_end="keep",
+        actor="promotion",
+        reason="passed",
+        created_at=MONDAY - 9 * DAY,
+        started_at=MONDAY - 9 * DAY,
+        step=1,
+    )
+    found = read_digest(town.engine, settings, MONDAY)
+    assert found.needs == Needs(
+        triages=1,
+        overdue=1,
+        unknown_messages=0,
+        lost_contracts=1,
+        stuck_contracts=1,
+        manual_contracts=1,
+        unexplained=(moved.id,),
+        approval="2",
+        broken_jobs=(),
+        frozen=(Frozen("models", "ana", MONDAY - 8 * DAY),),
+    )
+    assert found.models.moves == (Move("alias moved", None, "9", "followed", decisions.MLFLOW_UI, MONDAY - DAY),)
+    assert found.running is not None
+    assert (found.running.status, found.running.share, found.running.lifts, found.running.read_at) == ("approval", 0.1, (), None)
+
+
+def test_vendors_are_told_by_their_requests_and_by_what_was_done_without_them(town: Town, settings: Settings) -> None:
+    """Timeouts are failures too; calls that made no request are not; a vendor that failed five times in a row is left alone."""
+    from litgo_pipelines.marketplace.event_log import append
+
+    now = datetime.now(UTC) + timedelta(seconds=5)
+
+    def called(service: str, outcome: str, ago: timedelta, number: int = 1) -> None:
+        town.execute(
+            "INSERT INTO litgo.external_calls (service, operation, outcome, number, started_at, duration_ms) "
+            "VALUES (:service, 'embed', :outcome, :number, :at, 5)",
+            service=service,
+            outcome=outcome,
+            number=number,
+            at=now - ago,
+        )
+
+    for n in range(5):
+        called("openai", "timeout" if n else "http_5xx", timedelta(seconds=20 + n))
+    called("openai", "ok", DAY)
+    called("openai", "ok", 8 * DAY)
+    called("openai", "breaker_open", timedelta(seconds=10), number=0)
+    called("sendgrid", "http_4xx", DAY)
+    with town.engine.begin() as connection:
+        append(connection, "service_operations_total", amount=3, service="openai", mode="primary")
+        append(connection, "service_operations_total", amount=1, service="openai", mode="fallback")
+        append(connection, "service_operations_total", amount=2, service="docusign", mode="fallback")
+    found = {one.service: one for one in read_digest(town.engine, settings, now).vendors}
+    assert found["openai"] == Vendor("openai", False, 6, 5, 4, 1, 4, 1, "open")
+    assert found["sendgrid"] == Vendor("sendgrid", False, 1, 0, 0, 0, None, None, "closed")
+    assert (found["docusign"].work, found["docusign"].fallback) == (2, 2)
+
+
+def test_jobs_are_told_by_what_was_due_and_by_how_runs_ended(town: Town, settings: Settings) -> None:
+    """A job whose last run succeeded is not broken, whatever failed before."""
+    for number, (job, status, days) in enumerate(
+        [("a", "failure", 2), ("a", "success", 1), ("b", "success", 3), ("b", "failure", 2), ("b", "canceled", 1), ("b", "failure", 9)]
+    ):
+        town.execute(
+            "INSERT INTO litgo.job_runs (run_id, job, status, ended_at) VALUES (:id, :job, :status, :at)",
+            id=str(number),
+            job=job,
+            status=status,
+            at=MONDAY - days * DAY,
+        )
+    for days, executed in ((1, True), (2, False), (7, True)):
+        town.execute(
+            "INSERT INTO litgo.job_dues (job, due_at, executed, judged_at) VALUES ('c', :at, :executed, :at)",
+            at=MONDAY - days * DAY,
+            executed=executed,
+        )
+    found = read_digest(town.engine, settings, MONDAY)
+    assert found.jobs == (Job("a", 0, 0, 2, 1), Job("b", 0, 0, 3, 1), Job("c", 2, 1, 0, 0))
+    assert found.needs.broken_jobs == ("b",)
+
+
+def test_a_week_has_one_digest(town: Town) -> None:
+    """Whoever sends it again queues nothing, whatever it says by then."""
+
+    def send(digest: Digest) -> bool:
+        with town.engine.begin() as connection:
+            return send_digest(connection, digest, subject(digest), as_text(digest, "http://dagster"), digest.until)
+
+    assert send(FULL)
+    assert not send(replace(UNKNOWN, until=MONDAY + 5 * DAY))
+    assert send(replace(UNKNOWN, until=MONDAY + 7 * DAY))
+    assert [row.audience for row in town.rows("SELECT audience FROM litgo.notifications")] == ["ops", "ops"]
