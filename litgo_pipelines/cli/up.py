@@ -1,4 +1,4 @@
-"""`litgo up`: Dagster's web server and daemon, MLflow and the matching service as one foreground program.
+"""`litgo up`: Dagster's web server and daemon, MLflow, the matching service and the collector as one foreground program.
 
 They live and end together: if one stops, the others are stopped. The embedded database is kept running as long as this process lives.
 What a container platform would do better (restarts, limits, several hosts) is left to it.
@@ -63,6 +63,7 @@ def listeners(settings: Settings) -> list[Listener]:
         Listener("Dagster", "LITGO_DAGSTER_PORT", _LOOPBACK, settings.litgo_dagster_port),
         Listener("MLflow", "LITGO_MLFLOW_PORT", _LOOPBACK, settings.litgo_mlflow_port),
         Listener("Matching service", "LITGO_SERVE_PORT", settings.litgo_serve_host, settings.litgo_serve_port),
+        Listener("Metrics", "LITGO_METRICS_PORT", settings.litgo_metrics_host, settings.litgo_metrics_port),
     ]
     given = settings.mlflow_tracking_uri
     return [each for each in found if each.title != "MLflow" or given is None or not _is_server(given.get_secret_value())]
@@ -80,6 +81,7 @@ def programs(settings: Settings, services: Services) -> list[Program]:
         Program("dagster", (*python, "dagster_webserver", "-h", _LOOPBACK, "-p", str(settings.litgo_dagster_port), *options)),
         Program("daemon", (*python, "dagster._daemon", "run", *options)),
         Program("serve", (*python, "litgo_pipelines.cli", "serve")),
+        Program("metrics", (*python, "litgo_pipelines.cli", "metrics", "serve")),
     ]
     return found if _is_server(services.mlflow) else [*found, _mlflow(settings, services)]
 
@@ -200,7 +202,7 @@ def _run_until_one_stops(wanted: Sequence[Program], announced: Sequence[Listener
 
 
 def up() -> None:
-    """Start Dagster, MLflow and the matching service, and keep them running until Ctrl-C.
+    """Start Dagster, MLflow, the matching service and the collector of metrics, and keep them running until Ctrl-C.
 
     Example: `LITGO_DAGSTER_PORT=3101 litgo up`
     """

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, UnknownMetricFamily
@@ -112,6 +113,7 @@ class Collector(PrometheusCollector):
         readings = dict(self._readings)
         samples: list[Sample | Distribution] = [one for reading in readings.values() for one in reading.shown(now)]
         samples += [one for name, reading in readings.items() for one in _about(name, reading, now)]
+        samples.append(Sample("build_info", 1.0, {"version": metadata.version("litgo-pipelines")}))
         samples += health_samples([one for one in samples if isinstance(one, Sample)], time.time())
         return families(samples)
 

@@ -42,7 +42,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture
 def ports() -> dict[str, str]:
     """Variables that put the programs on ports that are free now."""
-    names = ("LITGO_DAGSTER_PORT", "LITGO_MLFLOW_PORT", "LITGO_SERVE_PORT")
+    names = ("LITGO_DAGSTER_PORT", "LITGO_MLFLOW_PORT", "LITGO_SERVE_PORT", "LITGO_METRICS_PORT")
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
     found = {name: str(each.getsockname()[1]) for name, each in zip(names, sockets, strict=True)}
     for each in sockets:
@@ -86,14 +86,14 @@ def test_ctrl_c_leaves_no_process_behind(home: Path, ports: dict[str, str], litg
         commands = [" ".join(process.cmdline()) for process in below]
         assert owner(home) == up.pid
         found = {each["check"]: each for each in json.loads(litgo("doctor", "--json", **ports, LITGO_HOME=str(home)).stdout)["findings"]}
-        assert found["ports"]["text"].endswith(f"(pid {up.pid}) and holds 3 of them")
+        assert found["ports"]["text"].endswith(f"(pid {up.pid}) and holds 4 of them")
         assert str(up.pid) in _refused(litgo("up", **ports, LITGO_HOME=str(home)))
         up.send_signal(signal.SIGINT)
         assert up.wait(30) == 130
     finally:
         guard.cancel()
         up.kill()
-    for part in ("dagster_webserver", "dagster._daemon", "mlflow server", "litgo_pipelines.cli serve", "dagster api grpc"):
+    for part in ("dagster_webserver", "dagster._daemon", "mlflow server", "litgo_pipelines.cli serve", "litgo_pipelines.cli metrics serve", "dagster api grpc"):
         assert any(part in command for command in commands), (part, commands)
     assert not [process for process in below if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert not embedded.status(home).running

@@ -140,6 +140,16 @@ def test_a_source_that_answered_once_and_hangs_then_is_down(monkeypatch: pytest.
         collector.stop()
 
 
+def test_every_listed_metric_of_the_collector_itself_is_shown() -> None:
+    """Which version it is, how its sources do, and how well the whole is."""
+    source = Scripted([Sample("database_up", 1)], name="database")
+    collector = Collector([source])
+    collector.read(source)
+    names = {name.partition("{")[0] for name in shown(collector)}
+    own = ("build_info", "collector_source_up", "collector_source_age_seconds", "collector_source_duration_seconds", "system_health_score")
+    assert names >= {*own, "system_health_component", "system_health_weight", "system_health_known_ratio"}
+
+
 def test_a_histogram_is_cumulative_over_the_bounds_of_the_list() -> None:
     """A bucket that was kept with another bound counts from the next bound on; nothing is lost."""
     counts = {0.05: 2.0, 0.07: 1.0, 45.0: 3.0, float("inf"): 4.0}

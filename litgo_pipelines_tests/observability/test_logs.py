@@ -6,8 +6,11 @@ import io
 import json
 import logging
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
-from litgo_pipelines.observability.logs import configure_logging, get_logger
+import pytest
+
+from litgo_pipelines.observability.logs import bound, configure_logging, get_logger
 from litgo_pipelines.settings import load_settings
 
 
@@ -74,3 +77,63 @@ def test_libraries_are_heard_from_warning_on() -> None:
     configure_logging(load_settings(litgo_log_level="debug"), debugging)
     logging.getLogger("somelibrary").info("plugin")
     assert [line["event"] for line in _lines(debugging)] == ["plugin"]
+
+
+def test_what_is_bound_is_on_every_line_until_the_block_ends() -> None:
+    """Those of libraries, too; a function is asked for each line, an unknown value is left out, and what was bound before comes back."""
+    stream, steps = io.StringIO(), iter(("first", None))
+    configure_logging(load_settings(), stream)
+    with bound(run_id="outer"):
+        with bound(run_id="r", step=lambda: next(steps), case_id=None):
+            get_logger("litgo_pipelines").info("one")
+            logging.getLogger("somelibrary").warning("two")
+        get_logger("litgo_pipelines").info("three")
+    get_logger("litgo_pipelines").info("four")
+    found = [{name: line[name] for name in ("run_id", "step", "case_id") if name in line} for line in _lines(stream)]
+    assert found == [{"run_id": "r", "step": "first"}, {"run_id": "r"}, {"run_id": "outer"}, {}]
+
+
+def test_a_machine_s_line_begins_with_when_how_bad_who_and_what() -> None:
+    """So that it can be read without a tool."""
+    stream = io.StringIO()
+    configure_logging(load_settings(), stream)
+    with bound(run_id="r"):
+        get_logger("litgo_pipelines").info("done", count=3)
+    (line,) = _lines(stream)
+    assert list(line)[:4] == ["timestamp", "level", "logger", "event"]
+    assert set(list(line)[4:]) == {"run_id", "count"}
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_no_line_holds_what_belongs_to_a_person(form: Literal["json", "console"]) -> None:
+    """Ours or a library's, in the event, in a value, or in what was raised; for a machine as on a terminal."""
+    stream = io.StringIO()
+    configure_logging(load_settings(litgo_log_format=form), stream)
+    message = " ".join(("Maria", "52998224725"))
+    try:
+        raise ValueError(message)
+    except ValueError:
+        get_logger("litgo_pipelines").exception("could not", email="maria@example.com", told="call (11) 98765-4321")
+        logging.getLogger("somelibrary").exception("neither %s", "52998224725")
+        logging.getLogger("somelibrary").warning("odd", exc_info=True)
+    written = stream.getvalue()
+    assert written.count("raise ValueError(message)") == 3
+    assert [one for one in ("52998224725", "maria@", "98765", "Maria") if one in written] == []
+
+
+def test_other_handlers_see_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    """A line is clean before it reaches any of them."""
+    configure_logging(load_settings(), io.StringIO())
+    logging.getLogger().addHandler(caplog.handler)
+    caplog.clear()
+    get_logger("litgo_pipelines").warning("told", text="Maria", about="52998224725")
+    assert "told" in caplog.text
+    assert [one for one in ("Maria", "52998224725") if one in caplog.text] == []
+
+
+def test_a_line_that_cannot_be_made_is_told_of_without_its_content() -> None:
+    """A library that gives other arguments than its message has places for."""
+    stream = io.StringIO()
+    configure_logging(load_settings(), stream)
+    logging.getLogger("somelibrary").warning("%d cases", "Maria")
+    assert _lines(stream) == [{"level": "error", "logger": "somelibrary", "event": "a log line could not be written", "error": "TypeError"}]
