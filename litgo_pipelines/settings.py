@@ -233,7 +233,7 @@ class Settings(BaseSettings):
     litgo_dagster_port: int = Field(3001, ge=1, le=65535, description="Port of Dagster's web server (3000 is Grafana's).")
     litgo_dagster_url: str | None = Field(
         None,
-        description="Where people open Dagster's web server, for links in messages. Defaults to `http://127.0.0.1:` and `LITGO_DAGSTER_PORT`.",
+        description="Where people open Dagster, for links in messages. Defaults to `http://127.0.0.1:` and `LITGO_DAGSTER_PORT`.",
     )
     litgo_mlflow_port: int = Field(5000, ge=1, le=65535, description="Port of the MLflow server.")
     litgo_metrics_host: str = Field("127.0.0.1", description="Address `litgo metrics serve` binds to.")

@@ -11,10 +11,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
+from uuid import UUID
 
 from litgo_pipelines.casework import contract_queue as queue
 from litgo_pipelines.casework import contract_wording as wording
@@ -24,6 +26,7 @@ from litgo_pipelines.casework.contracts import PARTIES, lock_case
 from litgo_pipelines.integrations.calls import VendorRefused, VendorUnavailable
 from litgo_pipelines.integrations.docusign import GONE, SIGNABLE, DocuSign, Draft, Envelope, Signer
 from litgo_pipelines.integrations.policies import Deadline
+from litgo_pipelines.observability.logs import bound
 from litgo_pipelines.settings import LitgoError, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -52,10 +55,12 @@ class Processed:
     Attributes:
         outcomes: how many contracts came to what.
         troubles: why tries were in vain, with how many.
+        by_hand: the contracts that go on by hand.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
+    by_hand: list[UUID] = field(default_factory=list)
     _noting: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def note(self, trouble: str) -> None:
@@ -155,11 +160,11 @@ class _Batch:
             running: list[Future[Outcome | None]] = []
 
             def go_on(known: Iterable[tuple[Claim, _Known]]) -> None:
-                running.extend(threads.submit(self._settled, *one) for one in known)
+                running.extend(threads.submit(copy_context().run, partial(self._settled, *one)) for one in known)
 
             try:
                 looks, others = self._begun(claims)
-                looking = [threads.submit(look) for look in looks]
+                looking = [threads.submit(copy_context().run, look) for look in looks]
                 go_on(others)
                 for looked in as_completed(looking):
                     go_on(looked.result())
@@ -206,10 +211,11 @@ class _Batch:
         """What became of a contract; None: another pass takes it up, for within a claim there must be time for all that one needs."""
         if self.clock() >= claimed.until - _SPARE:
             return None
-        try:
-            return self._tried(claimed, known, Deadline.after(known.seconds))
-        except Left:
-            return "left"
+        with bound(contract_id=str(claimed.contract.id), case_id=str(claimed.contract.case_id)):
+            try:
+                return self._tried(claimed, known, Deadline.after(known.seconds))
+            except Left:
+                return "left"
 
     def _tried(self, claimed: Claim, known: _Known, deadline: Deadline) -> Outcome:
         """Go on with a contract. An error of ours is logged and told as its trouble, so that it does not hold up the others."""
@@ -228,7 +234,7 @@ class _Batch:
         except Exception as error:
             import structlog
 
-            structlog.get_logger(__name__).exception("contract not processed", contract_id=str(claimed.contract.id))
+            structlog.get_logger(__name__).exception("contract not processed")
             return self._later(claimed, f"an error of ours, {type(error).__name__}: see the log")
 
     def _listened(self, claimed: Claim) -> None:
@@ -394,6 +400,7 @@ class _Batch:
             unknown = _not_known(parties)
             told = trouble if unknown is None or unknown in trouble else f"{trouble}; {unknown}"
             queue.by_hand(connection, claimed, told, at)
+        self.done.by_hand.append(claimed.contract.id)
         self.done.note(told)
         return "manual"
 

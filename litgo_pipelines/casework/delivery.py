@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ from litgo_pipelines.casework.notifications import OF_DELIVERY, Channel, Claimed
 from litgo_pipelines.integrations.calls import VendorRefused, VendorUnavailable
 from litgo_pipelines.integrations.onesignal import NoSubscriber, OneSignal, PushMessage
 from litgo_pipelines.integrations.sendgrid import Address, Mail, SendGrid
+from litgo_pipelines.observability.logs import bound
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -140,7 +142,7 @@ class _Round:
             while True:
                 over = until is not None and time.monotonic() >= until
                 fresh = [] if over else self._claim(IN_FLIGHT - len(running))
-                running |= {threads.submit(self._carry, one) for one in fresh}
+                running |= {threads.submit(copy_context().run, self._carry, one) for one in fresh}
                 if not running:
                     break
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
@@ -167,6 +169,10 @@ class _Round:
 
     def _carry(self, message: Claimed) -> tuple[Claimed, Ending]:
         """Send a message and write its ending. A worker that slept until its claim ran out sends nothing."""
+        with bound(notification=message.id, channel=message.channel, case_id=message.details.get("case_id")):
+            return message, self._carried(message)
+
+    def _carried(self, message: Claimed) -> Ending:
         import structlog
 
         try:
@@ -175,12 +181,12 @@ class _Round:
             ending = self._of_ours(message, error, begun=False)
         with self.engine.begin() as connection:
             written = notifications.finish(connection, message, ending, self.clock())
-        log = structlog.get_logger(__name__).bind(notification=message.id, channel=message.channel)
+        log = structlog.get_logger(__name__)
         if not written:
             log.warning("notification taken over by another worker", ending=type(ending).__name__)
         elif isinstance(ending, Unclear | Failed):
             log.warning("notification not delivered", ending=type(ending).__name__, trouble=ending.trouble)
-        return message, ending
+        return ending
 
     def _tried(self, message: Claimed) -> Ending:
         if message.claimed_until - self.clock() < self.longest:
@@ -198,8 +204,7 @@ class _Round:
         trouble = f"an error of ours: {type(error).__name__}"
         if begun and message.channel == "email":
             return Unclear(trouble)
-        log = structlog.get_logger(__name__)
-        log.error("notification not sent", notification=message.id, channel=message.channel, trouble=trouble)
+        structlog.get_logger(__name__).error("notification not sent", trouble=trouble)
         uncertain = message.channel == "push" and (begun or message.uncertain)
         return Later(trouble, self.clock() + pause(message.tries + 1), uncertain)
 

@@ -7,6 +7,7 @@ profiles (areas, state, when a lawyer joined) are those of the database.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -82,6 +83,9 @@ SELECT as_of FROM moments WHERE as_of IS NOT NULL ORDER BY as_of
 _UNCOUNTED = "SELECT EXISTS (SELECT FROM litgo.lawyers WHERE status = 'active' AND created_at <= :as_of)"
 
 _STORED = "SELECT as_of, figures FROM litgo.equity_reports WHERE as_of = ANY(:moments)"
+_NEWEST_STORED = """
+SELECT as_of, figures FROM litgo.equity_reports WHERE figures -> 'terms' = CAST(:terms AS jsonb) ORDER BY as_of DESC LIMIT 1
+"""
 _STORE = """
 INSERT INTO litgo.equity_reports (as_of, figures) VALUES (:as_of, :figures)
 ON CONFLICT (as_of) DO UPDATE SET figures = EXCLUDED.figures WHERE equity_reports.figures IS DISTINCT FROM EXCLUDED.figures
@@ -266,6 +270,14 @@ def stored_reports(connection: Connection, moments: Sequence[datetime], terms: T
 
     rows = connection.execute(text(_STORED), {"moments": list(moments)})
     return {row.as_of: found for row in rows if (found := _from_json(row.as_of, row.figures)).terms == terms}
+
+
+def newest_stored(connection: Connection, terms: Terms) -> Report | None:
+    """The newest report kept under these terms; None: there is none."""
+    from sqlalchemy import text
+
+    row = connection.execute(text(_NEWEST_STORED), {"terms": json.dumps(asdict(terms))}).one_or_none()
+    return None if row is None else _from_json(row.as_of, row.figures)
 
 
 def report_of(connection: Connection, as_of: datetime, terms: Terms) -> Report:

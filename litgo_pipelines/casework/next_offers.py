@@ -24,6 +24,7 @@ from litgo_pipelines.casework.sides import Arms
 from litgo_pipelines.equity.allocation import OfferRule
 from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
 from litgo_pipelines.marketplace.outbox import tell
+from litgo_pipelines.observability.logs import bound
 from litgo_pipelines.ranking.ranker import Ranker
 from litgo_pipelines.rollout import experiments
 from litgo_pipelines.rollout.bundle import GoldenScoresDiffer, NoGoldenScores
@@ -275,14 +276,15 @@ def offer_next(engine: Engine, registry: Registry, settings: Settings, *, clock:
     errors: list[Exception] = []
     offers = 0
     for one in cases:
-        try:
-            outcome, made = _one_round(engine, state, one, clock)
-        except Exception as error:
-            _failed(one.case, error)
-            errors.append(error)
-        else:
-            outcomes[outcome] += 1
-            offers += made
+        with bound(case_id=str(one.case.id), model_version=state.champion.version):
+            try:
+                outcome, made = _one_round(engine, state, one, clock)
+            except Exception as error:
+                _failed(error)
+                errors.append(error)
+            else:
+                outcomes[outcome] += 1
+                offers += made
     if errors:
         kinds = ", ".join(sorted({type(error).__name__ for error in errors}))
         raise CasesFailed(f"{len(errors)} of {len(cases)} cases could not be offered on ({kinds}): see the log") from errors[0]
@@ -372,8 +374,8 @@ def _arms(registry: Registry, running: experiments.Experiment | None) -> Arms | 
         return None
 
 
-def _failed(case: Case, error: Exception) -> None:
+def _failed(error: Exception) -> None:
     import structlog
 
     # Of errors of a database the kind alone: their texts quote what clients wrote.
-    structlog.get_logger(__name__).error("a case could not be offered on", case_id=str(case.id), error=type(error).__name__)
+    structlog.get_logger(__name__).error("a case could not be offered on", error=type(error).__name__)

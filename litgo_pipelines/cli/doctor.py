@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from litgo_pipelines.integrations.policies import CREDENTIALS
 from litgo_pipelines.settings import LitgoError, Settings, SettingsError, get_settings
 
 if TYPE_CHECKING:
@@ -27,13 +28,10 @@ _DAEMON_SILENT_SECONDS = 120.0
 _GIB = 1024**3
 _OLD_MESSAGE = timedelta(hours=1)
 _VENDORS = {
-    "OpenAI": (("openai_api_key",), "texts are embedded by the local model alone"),
-    "DocuSign": (
-        ("docusign_account_id", "docusign_integration_key", "docusign_user_id", "docusign_private_key"),
-        "contracts are signed by hand",
-    ),
-    "OneSignal": (("onesignal_app_id", "onesignal_api_key"), "lawyers and clients are told by mail"),
-    "SendGrid": (("sendgrid_api_key",), "no mail leaves, and nobody is told of an alert"),
+    "OpenAI": (CREDENTIALS["openai"], "texts are embedded by the local model alone"),
+    "DocuSign": (CREDENTIALS["docusign"], "contracts are signed by hand"),
+    "OneSignal": (CREDENTIALS["onesignal"], "lawyers and clients are told by mail"),
+    "SendGrid": (CREDENTIALS["sendgrid"], "no mail leaves, and nobody is told of an alert"),
 }
 """What each vendor needs, and what happens without it."""
 

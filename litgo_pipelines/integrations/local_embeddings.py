@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from litgo_pipelines.integrations.embedders import Space
-from litgo_pipelines.integrations.masking import mask
+from litgo_pipelines.masking import mask
 from litgo_pipelines.settings import LitgoError, Settings
 
 if TYPE_CHECKING:

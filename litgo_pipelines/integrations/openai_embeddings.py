@@ -17,8 +17,8 @@ import httpx2
 from litgo_pipelines.integrations.attempts import CallLedger
 from litgo_pipelines.integrations.calls import call
 from litgo_pipelines.integrations.embedders import Space
-from litgo_pipelines.integrations.masking import mask
 from litgo_pipelines.integrations.policies import Deadline, Policy, policies_of
+from litgo_pipelines.masking import mask
 from litgo_pipelines.settings import Settings, SettingsError
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -13,6 +14,14 @@ Service = Literal["openai", "docusign", "onesignal", "sendgrid"]
 Repeat = Literal["always", "if not taken", "never"]
 
 ATTEMPTS: Final = 3
+
+CREDENTIALS: Final[Mapping[Service, tuple[str, ...]]] = {
+    "openai": ("openai_api_key",),
+    "docusign": ("docusign_account_id", "docusign_integration_key", "docusign_user_id", "docusign_private_key"),
+    "onesignal": ("onesignal_app_id", "onesignal_api_key"),
+    "sendgrid": ("sendgrid_api_key",),
+}
+"""The settings without which a vendor cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +74,8 @@ def policies_of(settings: Settings) -> dict[Service, Policy]:
     return {
         service: Policy(service, timeout, deadline, ATTEMPTS, repeat, breaker) for service, (timeout, deadline, repeat) in given.items()
     }
+
+
+def configured(settings: Settings) -> frozenset[Service]:
+    """The vendors that the settings name in full. Whether what they say can be used is not looked at."""
+    return frozenset(service for service, names in CREDENTIALS.items() if all(getattr(settings, name) is not None for name in names))

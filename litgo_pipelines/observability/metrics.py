@@ -161,7 +161,7 @@ GAUGES: Final = (
     _gauge("model_quality_ratio", "Mean match score of the last window over the reference's.", "version"),
     _gauge("model_quality_threshold", "Ratio that counts as degraded."),
     _gauge("model_degraded", "1 where the champion is degraded, 0 where it is healthy; absent without a verdict.", "version"),
-    _gauge("model_watch_timestamp_seconds", "When the collector last judged the champion by its decisions; absent where nobody is watched."),
+    _gauge("model_watch_timestamp_seconds", "When the collector last judged the champion; absent where nobody is watched."),
     _gauge("unexplained_promotions_count", "Moves of the alias champion by hand that nobody has explained."),
     _gauge("frozen", "1 for what people have frozen, 0 for what they had; absent for what they never had.", "what"),
     _gauge(
@@ -244,7 +244,7 @@ SERVING: Final = (
     _counter("serving_embedding_fallbacks_total", "Cases compared without the preferred model, which did not answer.", exporter="serving"),
     _gauge(
         "serving_embedding_fallback",
-        "1 where the last case was compared without the preferred model, which did not answer.",
+        "1 where the preferred model did not answer when a text was last embedded, 0 where it did; NaN before the first.",
         exporter="serving",
     ),
     _gauge("serving_market_age_seconds", "Age of lawyers and loads in memory; NaN before the first.", exporter="serving"),

@@ -10,7 +10,7 @@ from typing import Any
 from litgo_pipelines.orchestration.orphans import process_tag
 from litgo_pipelines.settings import LitgoError
 
-_READS_AT = {"retrain_ranker": "training_set", "refit_equity_price": "equity_price"}
+_READS_AT = {"retrain_ranker": "training_set", "refit_equity_price": "equity_price", "send_weekly_digest": "weekly_digest"}
 """The asset of each unpartitioned job that is told as of when to read."""
 
 

@@ -1,9 +1,12 @@
-"""Resources: the project's databases and settings, opened when a step first asks. Nothing is read at import."""
+"""Resources: the project's databases and settings, opened when a step first asks. Nothing is read at import.
+
+What is logged while a run has the resource carries the run's id.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -49,6 +52,18 @@ class Project(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value i
         return found
 
     @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Project]:
+        """The resource for one run, or one tick."""
+        from litgo_pipelines.observability.logs import bound, configure_logging, is_configured
+
+        if not is_configured():
+            # A process that Dagster began; those that `litgo` did have it behind them.
+            configure_logging(self.settings)
+        run = context.run
+        with nullcontext() if run is None else bound(run_id=run.run_id, job=run.job_name, step=_step):
+            yield self
+
+    @contextmanager
     def engine(self) -> Iterator[Engine]:
         """An engine on the marketplace's database, under the application's role."""
         from litgo_pipelines.marketplace.database import open_engine
@@ -76,3 +91,11 @@ class Project(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value i
         from litgo_pipelines.rollout.registry import Registry
 
         return Registry(self.services.mlflow, self.settings.litgo_home / "models")
+
+
+def _step() -> str | None:
+    """The step that this thread works for; None between two of them."""
+    try:
+        return dg.OpExecutionContext.get().op.name
+    except dg.DagsterInvariantViolationError:
+        return None

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 MOST_DECISIONS = 1000
 
-SYSTEM: Final = frozenset({decisions.GATE, decisions.PROMOTION, decisions.READOUT, decisions.WATCH, following.FOUND, following.RECONCILE})
+SYSTEM: Final = frozenset({decisions.GATE, decisions.PROMOTION, decisions.READOUT, decisions.WATCH, following.FOUND, decisions.RECONCILE})
 """Actors that are parts of this system; all others are people, `mlflow-ui` one whom MLflow does not name."""
 
 _USE = """

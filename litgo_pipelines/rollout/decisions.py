@@ -45,6 +45,8 @@ GATE: Final = "candidate_evaluation"
 PROMOTION: Final = "promotion"
 READOUT: Final = "experiment_readout"
 WATCH: Final = "model_quality"
+RECONCILE: Final = "reconcile"
+"""The actor of what follows here from what somebody did in the registry."""
 SYSTEM: Final = (GATE, PROMOTION, READOUT, WATCH)
 """The actors that are no persons: assets."""
 
@@ -119,6 +121,11 @@ class Decision:
     about: int | None
     dagster_run_id: str | None
     decided_at: datetime
+
+    @property
+    def by(self) -> str:
+        """Who took it, without a name: an asset, what follows the registry, MLflow's pages, or `person`."""
+        return self.actor if self.actor in (*SYSTEM, RECONCILE, MLFLOW_UI) else "person"
 
     def told(self) -> str:
         """In one line, for people."""

@@ -15,7 +15,7 @@ from uuid import UUID
 from litgo_pipelines.marketplace import outbox
 from litgo_pipelines.ranking.ranker import HAND_WEIGHTS_VERSION
 from litgo_pipelines.rollout import decisions, experiments, states
-from litgo_pipelines.rollout.decisions import MLFLOW_UI, Decision
+from litgo_pipelines.rollout.decisions import MLFLOW_UI, RECONCILE, Decision
 from litgo_pipelines.rollout.rules import AliasEvidence, AliasResult, Unfinished, judge_alias
 from litgo_pipelines.settings import LitgoError
 
@@ -27,16 +27,13 @@ if TYPE_CHECKING:
 FOUND = "found"
 """The actor of a champion that was there when it was first looked at."""
 
-RECONCILE = "reconcile"
-"""The actor of what follows here from what somebody did in the registry."""
-
 _CHOOSE = "It answers unwatched until somebody chooses another one: `litgo model promote N --reason TEXT`."
 
 _PATIENCE = "SELECT set_config('lock_timeout', :milliseconds, true)"
 
 _TURN = "SELECT pg_advisory_lock(hashtext('litgo champion'))"
 
-_NEWEST = "SELECT version FROM litgo.alias_observations ORDER BY id DESC LIMIT 1"
+_NEWEST = "SELECT version, observed_at FROM litgo.alias_observations ORDER BY id DESC LIMIT 1"
 
 _OBSERVE = "INSERT INTO litgo.alias_observations (version, actor, operation_id, observed_at) VALUES (:version, :actor, :operation_id, :at)"
 
@@ -54,9 +51,10 @@ class Busy(LitgoError, RuntimeError):
 
 @dataclass(frozen=True)
 class Recorded:
-    """The observation recorded last: the version that the alias pointed to; None: nobody."""
+    """The observation recorded last: the version that the alias pointed to (None: nobody), and since when."""
 
     version: str | None
+    since: datetime
 
 
 @contextmanager
@@ -90,7 +88,7 @@ def recorded(connection: Connection) -> Recorded | None:
     from sqlalchemy import text
 
     found = connection.execute(text(_NEWEST)).one_or_none()
-    return None if found is None else Recorded(found.version)
+    return None if found is None else Recorded(found.version, found.observed_at)
 
 
 def answered(connection: Connection) -> list[str]:

@@ -20,16 +20,17 @@ from litgo_pipelines.casework.refusals import NotAllowed, Unknown
 from litgo_pipelines.observability.logs import get_logger
 from litgo_pipelines.rollout.registry import CHAMPION
 from litgo_pipelines.serving.auth import Tokens
-from litgo_pipelines.serving.errors import Refusal, first_fault, problem
+from litgo_pipelines.serving.errors import FAILED, Refusal, first_fault, problem
 from litgo_pipelines.serving.experiments import ArmsKeeper
 from litgo_pipelines.serving.guards import Guarded, Waiting, idempotency_key, in_time
 from litgo_pipelines.serving.markets import MarketKeeper
-from litgo_pipelines.serving.matches import CaseNotOpen, Matching, Question, RequestGivenUp, TooBusy, scoped_key
+from litgo_pipelines.serving.matches import CaseNotOpen, Matching, Question, RequestGivenUp, TooBusy
 from litgo_pipelines.serving.metrics import ServingMetrics
 from litgo_pipelines.serving.middleware import BodyLimit, Observed
 from litgo_pipelines.serving.models import LastChampion, ModelKeeper, ModelSource
 from litgo_pipelines.serving.product import Product, product_api
 from litgo_pipelines.serving.reference import reference_page
+from litgo_pipelines.serving.requests import scoped_key
 from litgo_pipelines.serving.schemas import ErrorAnswer, ExperimentAnswer, MatchAnswer, MatchRequest, ModelAnswer, Readiness
 from litgo_pipelines.serving.triage import Triaging, triage_api
 
@@ -292,12 +293,7 @@ def _answer_errors(app: FastAPI) -> None:
             _log.error("the database is away or too slow", error=kind, sqlstate=state)
             return _answer(503, "database_away", "the database does not answer: ask again later", headers={"Retry-After": "5"})
         _log.error("the database refused a request", error=kind, sqlstate=state, constraint=_constraint(error))
-        return _answer(500, "internal", "the request failed; its X-Request-Id leads to the reason in the log")
-
-    @app.exception_handler(Exception)
-    async def defect(_request: Request, error: Exception) -> JSONResponse:
-        _log.error("a request failed unexpectedly", error=type(error).__name__)
-        return _answer(500, "internal", "the request failed; its X-Request-Id leads to the reason in the log")
+        return _answer(500, "internal", FAILED)
 
 
 def _is_away(error: Any, state: str | None) -> bool:

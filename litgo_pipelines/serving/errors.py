@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from litgo_pipelines.settings import LitgoError
+
+FAILED: Final = "the request failed; its X-Request-Id leads to the reason in the log"
 
 _PLACES = {"body", "query", "path", "header", "cookie"}
 

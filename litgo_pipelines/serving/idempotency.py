@@ -1,6 +1,7 @@
 """A change that is made once, however often it is asked for: what was answered under an idempotency key is written with the change.
 
-Match requests keep their answers with their own rows (`matches`); without a key a transition itself is what makes repeating harmless.
+Requests for lawyers and for triage keep their answers with their own rows (`requests`); without a key a transition itself is what makes
+repeating harmless.
 """
 
 from __future__ import annotations

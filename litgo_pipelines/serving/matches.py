@@ -1,6 +1,6 @@
 """One match request from question to recorded answer: open it, decide, record, or note that it failed.
 
-Deciding and recording are `casework`'s; here are the request's own rules: what a case may be, and what an idempotency key means.
+Deciding and recording are `casework`'s, what an idempotency key means is `requests`'; here is what a case may be.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from uuid import UUID, uuid4
 
 from litgo_pipelines.casework.market import Market
 from litgo_pipelines.casework.matching import Case, Decision, decide, decide_anew, note_offers
-from litgo_pipelines.casework.recording import CaseNotOpen, Recording, RequestGivenUp, TooBusy, fail_request, not_open, open_request, record
+from litgo_pipelines.casework.recording import CaseNotOpen, Recording, RequestGivenUp, TooBusy, not_open, open_request, record
 from litgo_pipelines.equity.allocation import OfferRule
 from litgo_pipelines.marketplace import tables
-from litgo_pipelines.observability.logs import get_logger
 from litgo_pipelines.ranking.ranker import Ranker
+from litgo_pipelines.serving import requests
 from litgo_pipelines.serving.errors import Refusal
 from litgo_pipelines.serving.experiments import Side
+from litgo_pipelines.serving.lines import note
 from litgo_pipelines.serving.meanings import Meanings
 from litgo_pipelines.serving.metrics import ServingMetrics
 from litgo_pipelines.serving.schemas import InlineCase, Match, MatchAnswer, MatchRequest
@@ -32,21 +33,11 @@ if TYPE_CHECKING:
     from litgo_pipelines.casework.embedding import Embedding
     from litgo_pipelines.settings import Settings
 
-ABANDONED_AFTER = timedelta(seconds=60)
-"""A request that has not ended by then was lost with its process; its idempotency key may be used again."""
-
-_KEY_RACES = 3
-_log = get_logger(__name__)
-
 _STORED_CASE = """
 SELECT c.id, c.client_id, c.area, c.subarea, c.urgency_h, c.radius_km, c.summary, c.lat, c.lng, c.complexity, c.status,
        ARRAY(SELECT o.lawyer_id FROM litgo.offers o WHERE o.case_id = c.id) AS offered
 FROM litgo.cases c WHERE c.id = :id
 """
-
-
-class Abandoned(Exception):
-    """A request that was begun and never ended, because its process did."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +68,6 @@ class _Opened:
 
     case: Case
     exclude: frozenset[UUID]
-
-
-def scoped_key(caller: str, key: str) -> str:
-    """An idempotency key as it is stored: two callers never share one."""
-    return f"{caller}:{key}"
 
 
 class Matching:
@@ -128,31 +114,38 @@ class Matching:
         if market is None or rule is None:
             raise Refusal(503, "not_ready", "the lawyers were not read yet: ask again in a few seconds", retry_after=2)
         begun = self._clock()
+        note(case_id=question.body.case_id)
         opened = self._open(question, begun)
         if isinstance(opened, MatchAnswer):
+            note(case_id=opened.case_id)
             return Answered(opened, replayed=True)
+        note(case_id=opened.case.id)
         try:
             decision = self._decide(market, rule, opened, question, begun)
             (decision,) = record(self._engine, market, [decision], self._recording(question))
         except BaseException as error:
-            self._give_up(question.request_id, error, self._clock() - begun)
+            duration = self._clock() - begun
+            self._metrics.matching_seconds.labels("error").observe(duration.total_seconds())
+            requests.give_up(self._engine, question.request_id, error, duration)
             raise
         self._metrics.matching_seconds.labels("ok").observe((self._clock() - begun).total_seconds())
         return Answered(answer_of(decision, offered=question.body.create_offers))
 
     def _decide(self, market: Market, rule: OfferRule, opened: _Opened, question: Question, at: datetime) -> Decision:
         side = self._side(opened.case.client_id)
+        ranker = self._ranker() if side is None else side.ranker
+        note(model_version=ranker.version)
         decision = decide(
             market,
             opened.case,
-            self._ranker() if side is None else side.ranker,
+            ranker,
             rule,
             request_id=question.request_id,
             at=at,
             top_n=question.body.top_n,
             new_lawyer_offers=self._new_lawyer_offers,
             exclude=opened.exclude,
-            meaning=self._meanings.of(market, opened.case),
+            meaning=self._meanings.of(market, opened.case, at),
             exposure=None if side is None else side.exposure,
         )
         if not question.body.create_offers:
@@ -178,72 +171,17 @@ class Matching:
 
     def _open(self, question: Question, at: datetime) -> _Opened | MatchAnswer:
         """Write that the request begins, with the case where it is new; or find what was answered before under its key."""
-        from sqlalchemy.exc import IntegrityError
 
-        for _ in range(_KEY_RACES):
-            try:
-                with self._engine.begin() as connection:
-                    earlier = self._earlier(connection, question, at)
-                    if earlier is not None:
-                        return earlier
-                    opened = _find_case(connection, question.body, at)
-                    open_request(
-                        connection,
-                        request_id=question.request_id,
-                        case_id=opened.case.id,
-                        at=at,
-                        key=question.key,
-                        request_hash=None if question.key is None else question.digest,
-                    )
-                return opened
-            except IntegrityError as error:
-                # Somebody else began under the same key in the meantime: the next round finds their row.
-                if _constraint(error) != "uq_match_requests_idempotency_key":
-                    raise
-        raise _in_progress()
+        def opened(connection: Connection) -> _Opened | MatchAnswer:
+            earlier = requests.answered(connection, question.key, question.digest, at)
+            if earlier is not None:
+                return MatchAnswer.model_validate(earlier)
+            found = _find_case(connection, question.body, at)
+            digest = None if question.key is None else question.digest
+            open_request(connection, request_id=question.request_id, case_id=found.case.id, at=at, key=question.key, request_hash=digest)
+            return found
 
-    def _earlier(self, connection: Connection, question: Question, at: datetime) -> MatchAnswer | None:
-        """What was answered under the key; a request that was lost with its process gives the key free.
-
-        Raises:
-            Refusal: the key stands for another question, or its first request is still worked on.
-        """
-        requests = tables.match_requests
-        if question.key is None:
-            return None
-        found = connection.execute(requests.select().where(requests.c.idempotency_key == question.key)).one_or_none()
-        if found is None:
-            return None
-        if found.request_hash != question.digest:
-            raise Refusal(409, "idempotency_key_reused", "this key was used for another question: take a new one", field="Idempotency-Key")
-        if found.answer is not None:
-            return MatchAnswer.model_validate(found.answer)
-        age = at - found.started_at
-        if age < ABANDONED_AFTER:
-            raise _in_progress()
-        fail_request(connection, found.id, Abandoned(), age)
-        return None
-
-    def _give_up(self, request_id: UUID, error: BaseException, duration: timedelta) -> None:
-        self._metrics.matching_seconds.labels("error").observe(duration.total_seconds())
-        try:
-            with self._engine.begin() as connection:
-                fail_request(connection, request_id, error, duration)
-        except Exception as second:
-            # The caller is told of the first error; this row is given up later, when its key is used again.
-            _log.error("a failed request could not be marked as such", request_id=str(request_id), error=type(second).__name__)
-
-
-def _in_progress() -> Refusal:
-    return Refusal(
-        409, "in_progress", "the first request with this key is still worked on: ask again", field="Idempotency-Key", retry_after=1
-    )
-
-
-def _constraint(error: Any) -> str | None:
-    """Name of the constraint that was violated."""
-    name = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
-    return None if name is None else str(name)
+        return requests.begin(self._engine, opened)
 
 
 def _find_case(connection: Connection, body: MatchRequest, at: datetime) -> _Opened:
@@ -327,7 +265,6 @@ def answer_of(decision: Decision, *, offered: bool) -> MatchAnswer:
 
 
 __all__ = [
-    "ABANDONED_AFTER",
     "Answered",
     "CaseNotOpen",
     "Matching",
@@ -335,5 +272,4 @@ __all__ = [
     "RequestGivenUp",
     "TooBusy",
     "answer_of",
-    "scoped_key",
 ]

@@ -1,75 +1,68 @@
 """What the service measures of itself: its latencies, its model, the age of what it holds in memory.
 
-Counters of business facts come from the database and are exported elsewhere; none is counted twice here.
+Names, labels, meanings and buckets stand in `observability.metrics`. Counters of business facts come from the database and are exported
+elsewhere; none is counted twice here.
 """
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from typing import Any, TypeVar
 
-_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from litgo_pipelines.observability.metrics import METRICS, Metric
+
+_Instrument = TypeVar("_Instrument", Counter, Gauge, Histogram)
+
+
+def instrument(kind: type[_Instrument], metric: Metric, registry: CollectorRegistry) -> _Instrument:
+    """What measures a metric of the list.
+
+    Raises:
+        ValueError: the list has it as another kind.
+    """
+    if metric.kind != kind.__name__.lower():
+        raise ValueError(f"{metric.name} is a {metric.kind}")
+    buckets: dict[str, Any] = {"buckets": metric.bounds} if metric.bounds else {}
+    return kind(metric.name, metric.help, metric.labels, registry=registry, **buckets)
 
 
 class ServingMetrics:
     """One registry of its own for each service."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.matching_seconds = Histogram(
-            "matching_duration_seconds",
-            "Time to decide and record a match request, of those that began.",
-            ["status"],
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self.triage_seconds = Histogram(
-            "triage_duration_seconds",
-            "Time to judge and record a triage request, of those that began.",
-            ["status"],
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self.request_seconds = Histogram(
-            "serving_request_duration_seconds",
-            "Time from a request's first byte to its answer's last.",
-            ["method", "route", "status"],
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self.model = Gauge("serving_model_info", "1 for the model that answers.", ["version", "source"], registry=registry)
-        self.model_loaded = Gauge("serving_model_loaded_timestamp_seconds", "When that model began to answer.", registry=registry)
-        self.model_checked = Gauge("serving_model_last_check_timestamp_seconds", "When the registry last answered.", registry=registry)
-        self.model_stale = Gauge("serving_model_stale", "1 while another model should answer, or nobody knows.", registry=registry)
-        self.model_errors = Counter(
-            "serving_model_check_errors_total", "Looks at the registry that failed, by error.", ["error"], registry=registry
-        )
-        self.experiment = Gauge(
-            "serving_experiment_share",
-            "Share of all clients that the challenger answers; absent without an experiment.",
-            ["experiment", "challenger", "mode"],
-            registry=registry,
-        )
-        self.embedding_fallbacks = Counter(
-            "serving_embedding_fallbacks_total", "Cases compared without the preferred model, which did not answer.", registry=registry
-        )
-        self.market_age = Gauge(
-            "serving_market_age_seconds", "Age of lawyers and loads in memory; NaN before the first.", registry=registry
-        )
-        self.equity_price = Gauge(
-            "serving_equity_price", "Price of load (a of the offer rule) that answers use; NaN before the first reading.", registry=registry
-        )
-        self.market_lawyers = Gauge("serving_market_lawyers", "Lawyers in memory.", registry=registry)
-        self.market_seconds = Histogram(
-            "serving_market_refresh_duration_seconds",
-            "Time to read lawyers (`profiles`) or loads alone (`loads`).",
-            ["what"],
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self.market_errors = Counter("serving_market_refresh_errors_total", "Readings of lawyers and loads that failed.", registry=registry)
+        # Metrics of their own in the text format, one for each counter and histogram, which nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self.matching_seconds = self._made(Histogram, "matching_duration_seconds")
+        self.triage_seconds = self._made(Histogram, "triage_duration_seconds")
+        self.request_seconds = self._made(Histogram, "serving_request_duration_seconds")
+        self.model = self._made(Gauge, "serving_model_info")
+        self.model_loaded = self._made(Gauge, "serving_model_loaded_timestamp_seconds")
+        self.model_checked = self._made(Gauge, "serving_model_last_check_timestamp_seconds")
+        self.model_stale = self._made(Gauge, "serving_model_stale")
+        self.model_errors = self._made(Counter, "serving_model_check_errors_total")
+        self.experiment = self._made(Gauge, "serving_experiment_share")
+        self._fallbacks = self._made(Counter, "serving_embedding_fallbacks_total")
+        self._in_fallback = self._made(Gauge, "serving_embedding_fallback")
+        self._in_fallback.set(float("nan"))
+        self.market_age = self._made(Gauge, "serving_market_age_seconds")
+        self.equity_price = self._made(Gauge, "serving_equity_price")
+        self.market_lawyers = self._made(Gauge, "serving_market_lawyers")
+        self.market_seconds = self._made(Histogram, "serving_market_refresh_duration_seconds")
+        self.market_errors = self._made(Counter, "serving_market_refresh_errors_total")
+
+    def embedded(self, *, in_fallback: bool) -> None:
+        """Note whether the preferred model answered when a text was to be embedded."""
+        if in_fallback:
+            self._fallbacks.inc()
+        self._in_fallback.set(in_fallback)
 
     def render(self) -> bytes:
         """All of it in Prometheus' text format."""
         from prometheus_client import generate_latest
 
         return generate_latest(self.registry)
+
+    def _made(self, kind: type[_Instrument], name: str) -> _Instrument:
+        return instrument(kind, METRICS[name], self.registry)

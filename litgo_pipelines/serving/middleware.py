@@ -6,12 +6,14 @@ import re
 import time
 from uuid import uuid4
 
-import structlog
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from litgo_pipelines.observability.logs import get_logger
+from litgo_pipelines.serving.errors import FAILED, problem
+from litgo_pipelines.serving.lines import lines_of_a_request
 from litgo_pipelines.serving.metrics import ServingMetrics
 
 MOST_BODY_BYTES = 512 * 1024
@@ -23,7 +25,10 @@ _log = get_logger(__name__)
 
 
 class Observed:
-    """Gives each request an id (`scope["state"]["request_id"]`, header `X-Request-Id`), measures it and logs it without its content."""
+    """Gives each request an id (`scope["state"]["request_id"]`, header `X-Request-Id`), measures it and logs it without its content.
+
+    What nobody below has an answer for is answered here, so that the line about it and the answer have the request's id.
+    """
 
     def __init__(self, app: ASGIApp, metrics: ServingMetrics) -> None:
         self._app, self._metrics = app, metrics
@@ -35,18 +40,23 @@ class Observed:
         begun = time.perf_counter()
         request_id = uuid4()
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 500
+        status, begun_to_answer = 500, False
 
         async def marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun_to_answer
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun_to_answer = message["status"], True
                 MutableHeaders(scope=message)["X-Request-Id"] = str(request_id)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=str(request_id)):
+        with lines_of_a_request(request_id) as known:
             try:
                 await self._app(scope, receive, marked)
+            except Exception as error:
+                _log.error("a request failed unexpectedly", error=type(error).__name__, exc_info=error, **known)
+                if begun_to_answer:
+                    raise
+                await JSONResponse(problem("internal", FAILED), 500)(scope, receive, marked)
             finally:
                 seconds = time.perf_counter() - begun
                 # The template of the route, never the path nor a method it does not have: labels must not grow with what callers send.
@@ -54,7 +64,8 @@ class Observed:
                 method = "any" if route == "unmatched" or status == 405 else scope["method"]
                 self._metrics.request_seconds.labels(method, route, str(status)).observe(seconds)
                 if route not in _QUIET:
-                    _log.info("request", route=route, status=status, duration_ms=round(1000 * seconds, 1), **scope["state"].get("told", {}))
+                    told = known | scope["state"].get("told", {})
+                    _log.info("request", route=route, status=status, duration_ms=round(1000 * seconds, 1), **told)
 
 
 class BodyLimit:

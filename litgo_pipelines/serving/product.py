@@ -21,7 +21,7 @@ from litgo_pipelines.casework import cases, contacts, contracts, offers, reviews
 from litgo_pipelines.casework.contracts import Evidence
 from litgo_pipelines.serving.guards import Guarded, Waiting, idempotency_key, in_time
 from litgo_pipelines.serving.idempotency import Answered, Asked, once
-from litgo_pipelines.serving.matches import scoped_key
+from litgo_pipelines.serving.lines import note
 from litgo_pipelines.serving.product_schemas import (
     CaseAnswer,
     Contact,
@@ -34,6 +34,7 @@ from litgo_pipelines.serving.product_schemas import (
     SignatureRequest,
     WithdrawalRequest,
 )
+from litgo_pipelines.serving.requests import scoped_key
 from litgo_pipelines.serving.schemas import ErrorAnswer
 
 if TYPE_CHECKING:
@@ -176,11 +177,13 @@ class _Exchange:
 
     async def answer(self, product: Product, work: Callable[[], Answered[A]], **told: object) -> A:
         """Do the work and fill the response in; `told` is what the log says of it."""
+        note(**told)
         found = await in_time(work, product.workers)
+        note(case_id=getattr(found.answer, "case_id", None))
         self.response.status_code = found.status
         if found.replayed:
             self.response.headers["Idempotent-Replayed"] = "true"
-        self.request.state.told = {name: str(value) for name, value in told.items()} | {"replayed": found.replayed}
+        self.request.state.told = {"replayed": found.replayed}
         return found.answer
 
 

@@ -1,7 +1,7 @@
 """One triage request from a client's words to a stored case, and the labelled examples that are kept ready for it.
 
-How a telling is judged is `casework.triage`'s, what is written `casework.triage_recording`'s; here are the request's own rules: what a
-repeated one means, and what happens while a vendor is away.
+How a telling is judged is `casework.triage`'s, what is written `casework.triage_recording`'s, what an idempotency key means `requests`';
+here are the request's own rules: what a case that is told again means, and what happens while a vendor is away.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPBearer
 
 from litgo_pipelines.casework.embedding import Texts
-from litgo_pipelines.casework.recording import fail_request
 from litgo_pipelines.casework.triage import Judged, Triage, space_name
 from litgo_pipelines.casework.triage_examples import keep_examples, read_examples
 from litgo_pipelines.casework.triage_recording import CaseStored, Telling, open_triage, record, stored_case
 from litgo_pipelines.integrations.calls import VendorRefused, VendorUnavailable
 from litgo_pipelines.integrations.policies import Deadline
-from litgo_pipelines.marketplace import tables
 from litgo_pipelines.marketplace.vectors import Vectors
 from litgo_pipelines.observability.logs import get_logger
+from litgo_pipelines.serving import requests
 from litgo_pipelines.serving.errors import Refusal
 from litgo_pipelines.serving.guards import Guarded, Waiting, idempotency_key, in_time
-from litgo_pipelines.serving.matches import ABANDONED_AFTER, Abandoned, scoped_key
+from litgo_pipelines.serving.lines import note
 from litgo_pipelines.serving.metrics import ServingMetrics
 from litgo_pipelines.serving.periodic import Periodic
 from litgo_pipelines.serving.schemas import ErrorAnswer
@@ -50,8 +49,6 @@ LOCALLY_AT_ONCE = 8
 """Examples that the model on this machine embeds at once: a request that needs it waits for no more."""
 LOADING_SECONDS = 60.0
 """What loading the model on this machine takes at most; a process that ended in the middle of it would crash."""
-_KEY_RACES = 3
-_KEY = "uq_match_requests_idempotency_key"
 _log = get_logger(__name__)
 
 
@@ -170,9 +167,12 @@ class Triaging:
         deadline, begun = Deadline.after(self._seconds), self._clock()
         body = question.body
         telling = Telling(body.case_id or uuid4(), body.client_id, body.text, body.lat, body.lng, body.radius_km)
+        note(case_id=body.case_id)
         earlier = self._open(question, telling, begun)
         if earlier is not None:
+            note(case_id=earlier.case_id)
             return TriageAnswered(earlier, replayed=True)
+        note(case_id=telling.case_id)
         try:
             answer = self._judge_and_record(question, telling, deadline, begun)
         except CaseStored as error:
@@ -208,67 +208,37 @@ class Triaging:
             Refusal: it did, and nothing may.
         """
         embedding = self._embedding
-        if embedding is None or not embedding.embedders or judged.space == space_name(embedding.spaces[0]):
+        if embedding is None or not embedding.embedders:
+            return False
+        if judged.space == space_name(embedding.spaces[0]):
+            self._metrics.embedded(in_fallback=False)
             return False
         if not embedding.fallback_enabled:
             message = "the labelled examples have no vectors of the preferred model yet (FALLBACK_ENABLED is false): ask again later"
             raise Refusal(503, "not_ready", message, retry_after=5)
-        self._metrics.embedding_fallbacks.inc()
+        self._metrics.embedded(in_fallback=True)
         _log.warning("a telling is triaged in fallback", space=judged.space, trouble=texts.trouble)
         return True
 
     def _open(self, question: TriageQuestion, telling: Telling, at: datetime) -> TriageAnswer | None:
         """Write that the request begins; or find what was answered before, under its key or for its case."""
-        from sqlalchemy.exc import IntegrityError
 
-        for _ in range(_KEY_RACES):
-            try:
-                with self._engine.begin() as connection:
-                    earlier = self._under_key(connection, question, at)
-                    if earlier is None and question.body.case_id is not None:
-                        stored = stored_case(connection, telling.case_id)
-                        earlier = None if stored is None else _answered(stored, telling)
-                    if earlier is None:
-                        digest = None if question.key is None else question.digest
-                        open_triage(connection, question.request_id, at, question.key, digest)
-                return earlier
-            except IntegrityError as error:
-                # Somebody else began under the same key in the meantime: the next round finds their row.
-                if getattr(getattr(error.orig, "diag", None), "constraint_name", None) != _KEY:
-                    raise
-        raise _in_progress()
-
-    def _under_key(self, connection: Connection, question: TriageQuestion, at: datetime) -> TriageAnswer | None:
-        """What was answered under the key; a request that was lost with its process gives the key free.
-
-        Raises:
-            Refusal: the key stands for another question, or its first request is still worked on.
-        """
-        if question.key is None:
+        def opened(connection: Connection) -> TriageAnswer | None:
+            earlier = requests.answered(connection, question.key, question.digest, at)
+            if earlier is not None:
+                return TriageAnswer.model_validate(earlier)
+            stored = None if question.body.case_id is None else stored_case(connection, telling.case_id)
+            if stored is not None:
+                return _answered(stored, telling)
+            open_triage(connection, question.request_id, at, question.key, None if question.key is None else question.digest)
             return None
-        requests = tables.match_requests
-        found = connection.execute(requests.select().where(requests.c.idempotency_key == question.key)).one_or_none()
-        if found is None:
-            return None
-        if found.request_hash != question.digest:
-            raise Refusal(409, "idempotency_key_reused", "this key was used for another question: take a new one", field="Idempotency-Key")
-        if found.answer is not None:
-            return TriageAnswer.model_validate(found.answer)
-        age = at - found.started_at
-        if age < ABANDONED_AFTER:
-            raise _in_progress()
-        fail_request(connection, found.id, Abandoned(), age)
-        return None
+
+        return requests.begin(self._engine, opened)
 
     def _give_up(self, request_id: UUID, error: BaseException, begun: datetime) -> None:
         duration = self._clock() - begun
         self._metrics.triage_seconds.labels("error").observe(duration.total_seconds())
-        try:
-            with self._engine.begin() as connection:
-                fail_request(connection, request_id, error, duration)
-        except Exception as second:
-            # The caller is told of the first error; this row is given up later, when its key is used again.
-            _log.error("a failed request could not be marked as such", request_id=str(request_id), error=type(second).__name__)
+        requests.give_up(self._engine, request_id, error, duration)
 
 
 def _answered(stored: Any, telling: Telling) -> TriageAnswer:
@@ -284,12 +254,6 @@ def _answered(stored: Any, telling: Telling) -> TriageAnswer:
     if stored.answer is None:
         raise Refusal(409, "not_triaged", f"case {telling.case_id} was stored without a triage: its area is known", field="case_id")
     return TriageAnswer.model_validate(stored.answer)
-
-
-def _in_progress() -> Refusal:
-    return Refusal(
-        409, "in_progress", "the first request with this key is still worked on: ask again", field="Idempotency-Key", retry_after=1
-    )
 
 
 def answer_of(judged: Judged, request_id: UUID, case_id: UUID, fallback: bool) -> TriageAnswer:
@@ -348,7 +312,7 @@ def triage_api() -> APIRouter:
         With a `case_id` or an `Idempotency-Key` the request may be repeated safely; a repeated answer carries the header
         `Idempotent-Replayed: true`.
         """
-        scoped = None if key is None else scoped_key(request.state.caller, key)
+        scoped = None if key is None else requests.scoped_key(request.state.caller, key)
         question = TriageQuestion(body, request.state.request_id, scoped)
         found = await in_time(partial(triaging.answer, question), triaging.workers)
         if found.replayed:

@@ -213,7 +213,9 @@ def test_calls_to_vendors_count_with_their_timeouts_and_repetitions(town: Town) 
     }
 
 
-@pytest.mark.parametrize(("actor", "by"), [("mlflow-ui", "mlflow-ui"), ("model_quality", "system"), ("ana", "person")])
+@pytest.mark.parametrize(
+    ("actor", "by"), [("mlflow-ui", "mlflow-ui"), ("model_quality", "system"), ("reconcile", "system"), ("ana", "person")]
+)
 def test_decisions_count_by_kind_of_actor(town: Town, actor: str, by: str) -> None:
     """An intent is none yet; no person's name becomes a label."""
     for stage, result in (("intent", None), ("outcome", "done")):
@@ -268,9 +270,7 @@ def test_history_does_not_count(town: Town) -> None:
             ),
             {"id": UUID(int=3)},
         )
-        connection.execute(
-            text("UPDATE litgo.contracts SET status = 'active', signing_method = 'manual' WHERE id = :id"), {"id": contract}
-        )
+        connection.execute(text("UPDATE litgo.contracts SET status = 'active', signing_method = 'manual' WHERE id = :id"), {"id": contract})
     assert since(town, before) == {}
     town.case()
     assert since(town, before) == {"cases_created_total": 1}

@@ -288,3 +288,19 @@ def register(registry: Registry, folder: Path, *, favoured: int = 4, spoilt: boo
         golden["raw"][5] += 0.01
         file.write_text(json.dumps(golden))
     return version
+
+
+@pytest.fixture
+def as_owner(database_url: str) -> Callable[[str], None]:
+    """Run a statement with all rights on the test's database."""
+    from sqlalchemy import text
+
+    from litgo_pipelines.marketplace.database import open_engine
+
+    def execute(statement: str) -> None:
+        engine = open_engine(database_url, role=None)
+        with engine.begin() as connection:
+            connection.execute(text(statement))
+        engine.dispose()
+
+    return execute

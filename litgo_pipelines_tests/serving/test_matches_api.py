@@ -347,7 +347,8 @@ def test_twenty_at_once_with_one_key_get_one_answer(served: Served, marketplace:
 
 def test_a_request_lost_with_its_process_gives_its_key_free(served: Served, marketplace: Marketplace) -> None:
     """A started row is waited for; after a minute it counts as lost, and the key answers anew."""
-    from litgo_pipelines.serving.matches import Question, scoped_key
+    from litgo_pipelines.serving.matches import Question
+    from litgo_pipelines.serving.requests import scoped_key
     from litgo_pipelines.serving.schemas import MatchRequest
 
     case_id = marketplace.case()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -124,10 +124,14 @@ def ask(served: Served, summary: str = "minha demissão") -> dict[str, Any]:
     return answer
 
 
-def fallbacks(served: Served) -> float:
+def measured(served: Served, metric: str) -> float:
     with served.client() as client:
         lines = client.get("/metrics").text.splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("serving_embedding_fallbacks_total"))
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{metric} "))
+
+
+def fallbacks(served: Served) -> float:
+    return measured(served, "serving_embedding_fallbacks_total")
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:
@@ -151,7 +155,10 @@ def test_while_the_vendor_is_away_the_local_model_compares_both_sides(house: Hou
     house.vendor.away = True
     with house.served() as served:
         answer = ask(served)
-        assert fallbacks(served) == 1
+        assert (fallbacks(served), measured(served, "serving_embedding_fallback")) == (1, 1)
+        house.vendor.away = False
+        ask(served, "outra demissão")
+        assert (fallbacks(served), measured(served, "serving_embedding_fallback")) == (1, 0)
     assert answer["embedding_space"] == hybrid_space("local@1:3")
     assert house.similarities(answer) == pytest.approx([0.5, 0.0, 0.0], abs=2e-3)
 
@@ -178,6 +185,26 @@ def test_a_stored_vector_is_not_asked_for_again(house: House) -> None:
         assert fallbacks(served) == 0
     assert answer["embedding_space"] == hybrid_space("vendor@1:3")
     assert house.similarities(answer)[0] == pytest.approx(0.5, abs=2e-3)
+
+
+def test_what_a_request_had_to_embed_is_kept(house: House) -> None:
+    """In each space of the lawyers: the same case again, and the backfill, find what they would have asked the models for."""
+    with house.served() as served:
+        answer = ask(served)
+        _refresh(house.marketplace, house.embedding())
+        served.ask({"case_id": answer["case_id"]}).raise_for_status()
+    assert [one.asked.count("minha demissão") for one in (house.vendor, house.local)] == [1, 1]
+    kept = house.marketplace.rows("SELECT space FROM litgo.embeddings WHERE entity_id = :id ORDER BY space", id=answer["case_id"])
+    assert [row.space for row in kept] == ["local@1:3", "vendor@1:3"]
+
+
+def test_what_cannot_be_kept_is_answered_all_the_same(house: House, as_owner: Callable[[str], None]) -> None:
+    """Vectors that the database refuses cost no answer."""
+    as_owner("REVOKE INSERT ON litgo.embeddings FROM litgo_app")
+    with house.served() as served:
+        answer = ask(served)
+    assert answer["embedding_space"] == hybrid_space("vendor@1:3")
+    assert house.marketplace.rows("SELECT FROM litgo.embeddings WHERE entity_id = :id", id=answer["case_id"]) == []
 
 
 def test_a_space_that_knows_few_of_the_lawyers_is_not_used(house: House) -> None:

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from litgo_pipelines.casework.prices import PriceInForce, set_price
-from litgo_pipelines.marketplace.database import open_engine
 from litgo_pipelines_tests.serving.conftest import serving, wait_until
 
 if TYPE_CHECKING:
@@ -84,19 +82,6 @@ def test_until_a_price_is_recorded_the_settings_say_it(database_url: str, market
         answer = served.ask({"case_id": str(marketplace.case())}).json()
     assert paid(answer) == pytest.approx({busy: 0.3, idle: 0.0})
     assert recorded(marketplace, answer) == (0.75, None)
-
-
-@pytest.fixture
-def as_owner(database_url: str) -> Callable[[str], None]:
-    """Run a statement with all rights on the test's database."""
-
-    def execute(statement: str) -> None:
-        engine = open_engine(database_url, role=None)
-        with engine.begin() as connection:
-            connection.execute(text(statement))
-        engine.dispose()
-
-    return execute
 
 
 def test_while_prices_cannot_be_read_the_last_one_stays(served: Served, marketplace: Marketplace, as_owner: Callable[[str], None]) -> None:

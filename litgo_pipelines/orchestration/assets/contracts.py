@@ -56,7 +56,10 @@ def contract_signatures(context: dg.AssetExecutionContext, project: Project) -> 
         found = process(engine, docusign, project.settings, clock=lambda: datetime.now(UTC), limit=MOST, unusable=unusable)
         with engine.connect() as connection:
             left, gone = standing(connection), lost(connection)
-    structlog.get_logger(__name__).info("contracts processed", run_id=context.run.run_id, outcomes=dict(found.outcomes))
+    by_hand = [str(one) for one in found.by_hand]
+    structlog.get_logger(__name__).info(
+        "contracts processed", run_id=context.run.run_id, outcomes=dict(found.outcomes), signed_by_hand=by_hand
+    )
     patience = timedelta(minutes=project.settings.contract_manual_after) + OLD
     return dg.MaterializeResult(
         metadata=_metadata(found, left, unusable, configured=docusign is not None or unusable is not None),

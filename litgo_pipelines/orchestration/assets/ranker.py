@@ -43,6 +43,8 @@ def training_set(context: dg.AssetExecutionContext, config: Moment, project: Pro
 @dg.asset(kinds={"lightgbm", "mlflow"}, group_name=GROUP, owners=_OWNERS, tags=_TAGS)
 def ranker_candidate(training_set: TrainingSetRef, project: Project) -> dg.MaterializeResult[CandidateRef]:
     """A LightGBM ranker with its calibration and golden scores, registered as the next version of `litgo-ranker`."""
+    import structlog
+
     from litgo_pipelines.rollout.steps import IMPORTANCE_FILE, train_candidate
 
     tracking = project.tracking()
@@ -50,6 +52,7 @@ def ranker_candidate(training_set: TrainingSetRef, project: Project) -> dg.Mater
         training_set, seed=SEED, threads=project.settings.litgo_training_threads, tracking=tracking, registry=project.registry()
     )
     shown = _shown(metadata)
+    structlog.get_logger(__name__).info("ranker trained", model_version=ref.version, mlflow_run=training_set.run_id)
     if ref.version is not None:
         with tempfile.TemporaryDirectory() as folder:
             picture = tracking.resume(training_set.run_id).download(IMPORTANCE_FILE, Path(folder)).read_bytes()
@@ -105,6 +108,8 @@ def promotion(
     On trial is an experiment on a share of the clients; the first version of a marketplace, or any with `AB_TESTING_ENABLED=false`,
     becomes champion at once.
     """
+    import structlog
+
     from litgo_pipelines.rollout.candidates import after_the_gate
     from litgo_pipelines.rollout.trainings import Training, record_training
 
@@ -130,6 +135,9 @@ def promotion(
             ),
             at=datetime.now(UTC),
         )
+    structlog.get_logger(__name__).info(
+        "candidate judged", model_version=candidate.version, verdict=candidate_evaluation.verdict, outcome=result.outcome
+    )
     metadata = {
         "outcome": result.outcome,
         "verdict": result.verdict,

@@ -53,7 +53,15 @@ def experiment_readout(context: dg.AssetExecutionContext, config: Approval, proj
             past = [] if found.experiment is None else past_readings(connection, found.experiment.id)
     for done in found.done:
         context.log.info(done)
-    structlog.get_logger(__name__).info("experiment read", run_id=context.run.run_id, done=found.done)
+    # What was done, and why, is told to Dagster: it may name people, as who froze the models.
+    trial = found.experiment
+    structlog.get_logger(__name__).info(
+        "experiment read",
+        run_id=context.run.run_id,
+        experiment=None if trial is None else str(trial.id),
+        model_version=None if trial is None else trial.challenger,
+        verdict=None if found.result is None else found.result.verdict,
+    )
     return dg.MaterializeResult(metadata=readout_metadata(found, past))
 
 
@@ -81,9 +89,7 @@ def model_quality(context: dg.AssetExecutionContext, project: Project) -> dg.Mat
         context.log.info(done)
     verdict = "insufficient data" if found.result is None else found.result.verdict
     reasons = ["nothing is watched"] if found.result is None else found.result.reasons
-    structlog.get_logger(__name__).info(
-        "champion watched", run_id=context.run.run_id, model_version=found.version, verdict=verdict, done=found.done
-    )
+    structlog.get_logger(__name__).info("champion watched", run_id=context.run.run_id, model_version=found.version, verdict=verdict)
     check = dg.AssetCheckResult(
         check_name=_HEALTHY.name,
         # Neither pass nor fail, but Dagster knows no third: a champion is not degraded because it is young.

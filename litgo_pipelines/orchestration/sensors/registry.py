@@ -45,6 +45,24 @@ def observation(decision: "Decision") -> dg.AssetObservation:
     return dg.AssetObservation(CHAMPION, description=decision.told(), metadata=shown)
 
 
+def _log(decision: "Decision") -> None:
+    """One line for what came of a decision; who and why stands with it in the history, for names and words of people belong in no log."""
+    import structlog
+
+    if decision.stage == "outcome":
+        structlog.get_logger(__name__).info(
+            "decided",
+            decision=decision.id,
+            action=decision.action,
+            result=decision.result,
+            from_version=decision.from_version,
+            to_version=decision.to_version,
+            by=decision.by,
+            run_id=decision.dagster_run_id,
+            decided_at=decision.decided_at.isoformat(),
+        )
+
+
 @dg.sensor(asset_selection=dg.AssetSelection.assets(CHAMPION), minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)
 def registry_changes(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
     """Compares MLflow's alias `champion` with what is recorded, every 15 s; finishes what a crash left half done."""
@@ -58,6 +76,8 @@ def registry_changes(context: dg.SensorEvaluationContext, project: Project) -> d
         with engine.connect() as connection:
             fresh = earliest_after(connection, cursor.shown, MOST_SHOWN)
             tagged = publish_tags(connection, registry)
+    for one in fresh:
+        _log(one)
     if not fresh:
         told = f"champion: {found.champion or 'hand-weights'}; {found.alias.kind}; {tagged} tags"
         return dg.SensorResult(skip_reason=told, cursor=cursor.model_dump_json())

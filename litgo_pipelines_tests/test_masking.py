@@ -30,8 +30,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from litgo_pipelines.integrations import masking
-from litgo_pipelines.integrations.masking import mask
+from litgo_pipelines import masking
+from litgo_pipelines.masking import mask
 
 BEFORE = (
     "",

@@ -1,4 +1,4 @@
-"""Personal data in free text, replaced by placeholders before the text leaves the house.
+"""Personal data in free text, replaced by placeholders before the text leaves the house or is logged.
 
 Known by their shape: CPF, CNPJ (with letters as well), e-mail addresses, Brazilian phone numbers, numbers of court cases (CNJ) and of
 lawyers (OAB). Names and addresses of people are not recognised.
