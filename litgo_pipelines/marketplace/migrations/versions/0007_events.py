@@ -186,7 +186,8 @@ CREATE FUNCTION litgo.count_decision() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO litgo.events (metric, labels) VALUES ('model_decisions_total', jsonb_build_object('action', NEW.action, 'by',
         CASE WHEN NEW.actor = 'mlflow-ui' THEN 'mlflow-ui'
-             WHEN NEW.actor IN ('candidate_evaluation', 'promotion', 'experiment_readout', 'model_quality', 'reconcile') THEN 'system'
+             WHEN NEW.actor IN ('candidate_evaluation', 'promotion', 'experiment_readout', 'model_quality', 'reconcile', 'found')
+             THEN 'system'
              ELSE 'person' END,
         'result', NEW.result));
     RETURN NULL;
