@@ -15,6 +15,7 @@ from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+    from dagster._daemon.types import DaemonHeartbeat
 
 
 @dataclass(frozen=True)
@@ -32,24 +33,32 @@ class DaemonHealth:
 
 def daemon_health(instance: DagsterInstance, as_of: datetime) -> DaemonHealth:
     """The health of the daemon that works on this instance, seen at `as_of` (aware)."""
-    heartbeats = instance.get_daemon_heartbeats()
-    required = instance.get_required_daemon_types()
-    beats = [heartbeats[kind].timestamp for kind in required if kind in heartbeats]
-    errors = [str(error.message).strip() for kind in required if kind in heartbeats for error in heartbeats[kind].errors or ()]
-    silent = as_of.timestamp() - min(beats) if len(beats) == len(required) else None
+    beats = heartbeats(instance)
+    errors = [str(error.message).strip() for beat in beats.values() if beat is not None for error in beat.errors or ()]
+    known = [beat.timestamp for beat in beats.values() if beat is not None]
+    silent = as_of.timestamp() - min(known) if len(known) == len(beats) else None
     return DaemonHealth(silent, tuple(errors))
 
 
-def require_storage() -> None:
+def heartbeats(instance: DagsterInstance) -> dict[str, DaemonHeartbeat | None]:
+    """The last heartbeat of each part that the daemon of this instance must have; None where it never beat."""
+    found = instance.get_daemon_heartbeats()
+    return {kind: found.get(kind) for kind in instance.get_required_daemon_types()}
+
+
+def require_storage(url: str | None = None) -> None:
     """Refuse a storage that does not let us in; Dagster itself would try for long before it says so.
 
+    Args:
+        url: of the storage; None: the one that DAGSTER_POSTGRES_URL names.
+
     Raises:
-        LitgoError: the server that DAGSTER_POSTGRES_URL names is away, or lacks the database or the user.
+        LitgoError: the server is away, or lacks the database or the user.
     """
     import psycopg2
 
     try:
-        psycopg2.connect(driver_url(os.environ["DAGSTER_POSTGRES_URL"]), connect_timeout=5).close()
+        psycopg2.connect(driver_url(url or os.environ["DAGSTER_POSTGRES_URL"]), connect_timeout=5).close()
     except psycopg2.Error as error:
         raise LitgoError(f"cannot use Dagster's storage (DAGSTER_POSTGRES_URL): {error}") from error
 
