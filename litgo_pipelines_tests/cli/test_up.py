@@ -93,7 +93,8 @@ def test_ctrl_c_leaves_no_process_behind(home: Path, ports: dict[str, str], litg
     finally:
         guard.cancel()
         up.kill()
-    for part in ("dagster_webserver", "dagster._daemon", "mlflow server", "litgo_pipelines.cli serve", "litgo_pipelines.cli metrics serve", "dagster api grpc"):
+    ours = ("litgo_pipelines.cli serve", "litgo_pipelines.cli metrics serve")
+    for part in ("dagster_webserver", "dagster._daemon", "mlflow server", "dagster api grpc", *ours):
         assert any(part in command for command in commands), (part, commands)
     assert not [process for process in below if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert not embedded.status(home).running
