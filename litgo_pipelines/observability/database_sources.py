@@ -28,7 +28,8 @@ _STANDING = """
 SELECT
     (SELECT count(*) FROM litgo.offers WHERE status = 'pending') AS active_offers_count,
     (SELECT count(*) FROM litgo.cases WHERE status = 'open') AS open_cases_count,
-    (SELECT count(*) FROM litgo.triages WHERE area IS NULL AND decided_at IS NULL) AS undecided_triages_count,
+    (SELECT count(*) FROM litgo.triages t JOIN litgo.cases c ON c.id = t.case_id
+        WHERE t.area IS NULL AND t.decided_at IS NULL AND c.status = 'triage') AS undecided_triages_count,
     (SELECT count(*) FROM litgo.lawyers WHERE status = 'active') AS active_lawyers_count,
     (SELECT coalesce(greatest(0, EXTRACT(epoch FROM now() - min(due_at))), 0) FROM litgo.notifications WHERE status = 'queued')
         AS outbox_oldest_due_age_seconds,

@@ -100,6 +100,20 @@ def test_what_waits_is_counted_with_its_age(town: Town) -> None:
     assert found["database_size_bytes"] > 1e6
 
 
+def test_a_triage_waits_for_a_person_until_its_case_is_withdrawn(town: Town) -> None:
+    """Nobody decides what nobody wants any more."""
+    for status in ("triage", "canceled"):
+        case = town.case(status=status)
+        request = town.add("match_requests", kind="triage", status="ok", started_at=datetime.now(UTC))
+        town.execute(
+            "INSERT INTO litgo.triages (case_id, request_id, urgency_h, complexity, confidence, space, nearest, created_at) "
+            "VALUES (:case, :request, 48, 'LOW', 0.2, 'words', '[]', now())",
+            case=case,
+            request=request,
+        )
+    assert values(Standing(town.engine))["undecided_triages_count"] == 1
+
+
 def test_an_empty_marketplace_has_nothing_that_waits(engine: Engine) -> None:
     """No age is 0, and no sum is missing."""
     found = values(Standing(engine))
