@@ -41,6 +41,9 @@ UNSUBSCRIBED_PAUSE: Final = timedelta(hours=2)
 BUSY_TRIES: Final = 3
 """Calls that OneSignal may answer with 429 before a message goes by mail: it is there, and there is more to push."""
 
+NO_DEVICE: Final = "OneSignal knows no device of this person"
+"""Why a message goes by mail as intended: the log of events tells it from a fallback by these words."""
+
 _SAME_MESSAGE: Final = UUID("5f0a7c1e-3a58-4f0c-9d0e-6b1f6f2f9b11")
 # What the message itself is refused for; other refusals are about keys and addresses of ours, which a person can mend.
 _ABOUT_THE_MESSAGE = (400, 413)
@@ -233,8 +236,7 @@ class _Round:
         except Exception as error:
             return self._of_ours(message, error, begun=True)
         if isinstance(found, NoSubscriber):
-            trouble = "OneSignal knows no device of this person"
-            return self._instead(message, trouble) or Later(trouble, self.clock() + UNSUBSCRIBED_PAUSE)
+            return self._instead(message, NO_DEVICE) or Later(NO_DEVICE, self.clock() + UNSUBSCRIBED_PAUSE)
         return Sent(found.id)
 
     def _instead(self, message: Claimed, trouble: str) -> Mailed | None:

@@ -23,6 +23,15 @@ APP_ROLE: Final = "litgo_app"
 SIMULATOR_ROLE: Final = "litgo_simulator"
 LEAST_SERVER_VERSION = 16
 
+# A server that vanished without a word is noticed within about ten seconds, instead of the quarter of an hour, or more, that TCP grants.
+KEEPALIVES: Final = {
+    "keepalives": "1",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+
 # Product code gives up rights it does not need; a cluster whose owner may not create roles keeps its own user.
 _TAKE_ROLE = """
 SELECT set_config('role', %(role)s, false)
@@ -147,7 +156,7 @@ def open_engine(url: str, role: Role | None = APP_ROLE, *, seconds: float | None
     Errors of its statements do not show parameters, which may be what clients wrote and belong in no log.
 
     Args:
-        seconds: that a statement may take, and a server that is out of reach may keep us waiting; None: for ever.
+        seconds: that a statement may take; None: for ever.
 
     Raises:
         DatabaseError: the URL cannot be read.
@@ -160,10 +169,8 @@ def open_engine(url: str, role: Role | None = APP_ROLE, *, seconds: float | None
     except (ArgumentError, ValueError) as error:
         raise DatabaseError(f"DATABASE_URL cannot be read: {error}") from None
     options = {"hide_parameters": True} | options
-    arguments: dict[str, Any] = {"connect_timeout": 5, "application_name": "litgo"}
-    if seconds is not None:
-        arguments["tcp_user_timeout"] = round(1000 * seconds)
-    engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=True, **options)
+    alive = {name: value for name, value in KEEPALIVES.items() if name not in parsed.query}
+    engine = create_engine(parsed, connect_args={"connect_timeout": 5, "application_name": "litgo", **alive}, pool_pre_ping=True, **options)
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: Any) -> None:

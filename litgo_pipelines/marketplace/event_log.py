@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MOST_AT_ONCE: Final = 50_000
 """Events that one transaction of a reader counts, about."""
 
+MOST_SECONDS: Final = 120
+"""That one statement of a reader may take."""
+
 _CURSOR: Final = "events"
 
 _APPEND = """
@@ -136,6 +139,8 @@ def advance(engine: Engine, bounds: Mapping[str, Sequence[float]], most: int = M
     from sqlalchemy import text
 
     with engine.begin() as connection:
+        # A transaction of a million events is counted as a whole, however little time the engine gives a statement.
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{MOST_SECONDS}s'")
         connection.execute(text(_BEGIN), {"name": _CURSOR})
         position, server = _taken(connection)
         listed = json.dumps({metric: [repr(float(bound)) for bound in of] for metric, of in bounds.items()})

@@ -270,6 +270,7 @@ contracts = Table(
     Index(None, "created_at", postgresql_include=["lawyer_id", "status"]),
     Index(None, "lawyer_id", "created_at"),
     Index("ix_contracts_active", "id", postgresql_where=text("status = 'active'")),
+    Index("ix_contracts_unsigned", "status", "created_at", postgresql_where=text("status IN ('requested', 'pending-signature')")),
     Index("ix_contracts_canceled", "case_id", postgresql_where=text("status = 'canceled'")),
 )
 

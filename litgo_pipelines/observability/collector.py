@@ -19,6 +19,7 @@ from litgo_pipelines.observability.health import health_samples
 from litgo_pipelines.observability.logs import get_logger
 from litgo_pipelines.observability.metrics import METRICS, Metric
 from litgo_pipelines.observability.sources import EVERY_SECONDS, Distribution, Sample, Source
+from litgo_pipelines.settings import LitgoError
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
@@ -33,7 +34,14 @@ _KINDS: Final[dict[tuple[str, bool], Any]] = {
     ("gauge", True): UnknownMetricFamily,
 }
 
+LONGEST_ASKED: Final = 10.0
+"""Seconds that a reading may take before its source counts as down."""
+
 _log = get_logger(__name__)
+
+
+class NotListed(LitgoError, ValueError):
+    """A source said something that nobody can know: its metric or labels are not in the list."""
 
 
 @dataclass
@@ -94,11 +102,12 @@ class Collector(PrometheusCollector):
         began = time.monotonic()
         before.began = began
         try:
-            samples = tuple(source.read())
+            samples = tuple(map(_listed, source.read()))
         except Exception as error:
             if before.up or before.seconds is None:
-                # The message may hold what a statement was about.
-                _log.warning("a source of figures is down", source=source.name, error=type(error).__name__)
+                # Another message than ours may hold what a statement was about.
+                why = str(error) if isinstance(error, LitgoError) else None
+                _log.warning("a source of figures is down", source=source.name, error=type(error).__name__, why=why)
             self._readings[source.name] = _Reading(before.samples, before.at, None, time.monotonic() - began, up=False)
             return False
         if not before.up and before.seconds is not None:
@@ -126,12 +135,24 @@ class Collector(PrometheusCollector):
 def _about(name: str, reading: _Reading, now: float) -> Iterator[Sample]:
     """What is known of a source itself. One that has been asked for long and has not answered is down."""
     labels = {"source": name}
-    waiting = reading.began is not None and now - reading.began > LONGEST_SHOWN
+    waiting = reading.began is not None and now - reading.began > LONGEST_ASKED
     yield Sample("collector_source_up", float(reading.up and not waiting), labels)
     if reading.at is not None:
         yield Sample("collector_source_age_seconds", now - reading.at, labels)
     if reading.seconds is not None:
         yield Sample("collector_source_duration_seconds", reading.seconds, labels)
+
+
+def _listed(sample: Sample | Distribution) -> Sample | Distribution:
+    """The sample, if it can be shown: one that cannot must cost its source alone.
+
+    Raises:
+        NotListed: its metric, or a label, is not in the list; or a label's value is no text.
+    """
+    metric = METRICS.get(sample.metric)
+    if metric is None or sample.labels.keys() != set(metric.labels) or not all(isinstance(value, str) for value in sample.labels.values()):
+        raise NotListed(f"{sample.metric} with the labels {sorted(sample.labels)} is not in observability.metrics")
+    return sample
 
 
 def families(samples: Iterable[Sample | Distribution]) -> Iterator[Family]:

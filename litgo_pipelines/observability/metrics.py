@@ -111,8 +111,8 @@ COUNTED: Final = (
     _counter("api_retries_total", "Requests to vendors that repeated an earlier one of the same call.", service=SERVICES),
     _counter(
         "service_operations_total",
-        "Pieces of work for which a vendor is there, done through it (primary) or without it (fallback): texts compared (openai), "
-        "contracts sent for signature (docusign), messages sent to people with a device (onesignal).",
+        "Pieces of work for which there is a vendor, done through it (primary) or without it (fallback; always so where it is not "
+        "configured): texts compared (openai), contracts sent for signature (docusign), messages for a device (onesignal).",
         service=("openai", "docusign", "onesignal"),
         mode=("primary", "fallback"),
     ),

@@ -27,8 +27,6 @@ _BACKLOG = 512
 _SWITCH_SECONDS = 0.001
 _log = get_logger(__name__)
 
-# A server that vanished without a word is noticed within about ten seconds, instead of the quarter of an hour that TCP grants.
-_TCP = {"keepalives": "1", "keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "10000"}
 _LIMITS = "SET statement_timeout = '8s'; SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '30s'"
 
 
@@ -42,19 +40,12 @@ def serving_engine(url: str, workers: int = WORKERS) -> Engine:
     Raises:
         DatabaseError: the URL cannot be read.
     """
-    from sqlalchemy import event, make_url
+    from sqlalchemy import event
 
-    from litgo_pipelines.marketplace.database import application_url, open_engine
+    from litgo_pipelines.marketplace.database import open_engine
 
-    parsed = make_url(application_url(url))
-    bounded = parsed.update_query_dict({name: value for name, value in _TCP.items() if name not in parsed.query})
-    engine = open_engine(
-        bounded.render_as_string(hide_password=False),
-        # More for the threads that read the market and the experiment, and for two requests to a vendor that is tried again.
-        pool_size=workers + 4,
-        max_overflow=0,
-        pool_timeout=5,
-    )
+    # More for the threads that read the market and the experiment, and for two requests to a vendor that is tried again.
+    engine = open_engine(url, pool_size=workers + 4, max_overflow=0, pool_timeout=5)
 
     @event.listens_for(engine, "connect")
     def _limit(connection: Any, _record: Any) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EVENTS = 10_000_000
 SERIES = 2_000
+MESSAGES = 1_000_000
 AT_ONCE = 5_000
 ROUNDS, BASELINE_ROUNDS = 15, 3
 NEW_EVENTS = 200
@@ -40,6 +41,13 @@ SELECT CASE WHEN s % 4 = 0 THEN 'job_duration_seconds' ELSE 'job_runs_total' END
     CASE WHEN s % 4 = 0 THEN random() * 100 END
 FROM (SELECT (:offset + g) % :series AS s FROM generate_series(1, :count) g) drawn
 """
+# Half a year of messages that were delivered: what stands still must not cost anything either.
+_MESSAGES = """
+INSERT INTO litgo.notifications (key, audience, channel, subject, body, status, created_at, due_at, sent_at)
+SELECT CAST(g AS text), 'ops', 'email', 's', repeat('b', 300), 'sent', now() - g * interval '15 s', now() - g * interval '15 s',
+    now() - g * interval '15 s'
+FROM generate_series(1, :count) g
+"""
 _COUNT_ALL = "SELECT metric, labels, count(*), sum(value) FROM litgo.events GROUP BY metric, labels"
 
 
@@ -53,9 +61,10 @@ def run(bench: Bench) -> Iterator[Measured]:
         engine = open_engine(url)
         try:
             _fill(engine, count, bench)
+            _deliver(engine, bench.scaled(MESSAGES))
             bench.tell("metrics: counting")
             counting = seconds(lambda: _count(engine))
-            vacuum(url, "litgo.events", "litgo.metric_rollups")
+            vacuum(url, "litgo.events", "litgo.metric_rollups", "litgo.notifications")
             yield from _measured(engine, *_collector(bench, url, dagster_url), bench, count, counting)
         finally:
             engine.dispose()
@@ -66,6 +75,16 @@ def _fill(engine: Engine, count: int, bench: Bench) -> None:
         if offset % (AT_ONCE * 100) == 0:
             bench.tell(f"metrics: {offset:,} of {count:,} events")
         _add(engine, offset, AT_ONCE)
+
+
+def _deliver(engine: Engine, count: int) -> None:
+    from sqlalchemy import text
+
+    from litgo_pipelines.marketplace.event_log import write_history
+
+    with engine.begin() as connection:
+        write_history(connection)
+        connection.execute(text(_MESSAGES), {"count": count})
 
 
 def _add(engine: Engine, offset: int, count: int) -> None:
@@ -181,7 +200,7 @@ def _measured(
     server = (_server_seconds(engine) - before - adding) / ROUNDS
     from litgo_pipelines.observability.sources import EVERY_SECONDS
 
-    what = f"{count:,} events in {SERIES:,} series"
+    what = f"{count:,} events in {SERIES:,} series and {bench.scaled(MESSAGES):,} delivered messages"
     note = f"{size / 1000:.0f} kB; counted at first at {count / counting:,.0f} events a second"
     against = "group and count all events"
     yield Measured("metrics_scrape", f"a scrape over HTTP, {what}", against, scrapes, baseline, Target("ours", 0.25), note=note)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from litgo_pipelines.casework import offers
+from litgo_pipelines.casework.delivery import NO_DEVICE
 from litgo_pipelines.marketplace.call_ledger import PostgresCallLedger
 from litgo_pipelines.marketplace.event_log import advance, rollups, write_history
 from litgo_pipelines.marketplace.outbox import tell
@@ -153,6 +154,16 @@ def test_a_contract_that_falls_back_after_it_was_sent_counts_for_both(town: Town
     assert found["contracts_canceled_total"] == 1
 
 
+def test_an_envelope_that_was_voided_counts_for_nothing_until_there_is_another(town: Town) -> None:
+    """The contract has no way of signing in between; the next envelope counts again."""
+    contract = town.contract(town.lawyer(), status="requested")
+    before = counted(town)
+    for envelope in ("first", "second"):
+        finish(town, "contracts", contract, status="pending-signature", signing_method="docusign", envelope_id=envelope)
+        finish(town, "contracts", contract, signing_method=None, envelope_id=None)
+    assert since(town, before) == {"contract_creation_method_total{docusign}": 2, "service_operations_total{primary,docusign}": 2}
+
+
 def message(town: Town, **values: Any) -> int:
     recipient = None if values.get("audience", "ops") == "ops" else town.lawyer()
     key = str(uuid4())
@@ -190,7 +201,7 @@ def test_mail_instead_of_a_push_is_a_fallback_where_the_vendor_failed(town: Town
     """A person without a device is reached by mail as intended."""
     failed, without_device = message(town, audience="lawyer"), message(town, audience="client")
     settle(town, failed, channel="email", trouble="OneSignal did not answer in time")
-    settle(town, without_device, channel="email", trouble="OneSignal knows no device of this person")
+    settle(town, without_device, channel="email", trouble=NO_DEVICE)
     assert counted(town)["service_operations_total{fallback,onesignal}"] == 1
 
 

@@ -192,16 +192,17 @@ def test_a_log_that_was_restored_on_another_server_is_counted_to_its_end(engine:
 
 
 def test_counts_outlive_the_events(engine: Engine) -> None:
-    """What is deleted after it was counted stays counted, and what was not counted yet is not deleted."""
+    """What is deleted is counted before, and what cannot be counted yet is not deleted."""
     from datetime import UTC, datetime, timedelta
 
     from litgo_pipelines.casework.retention import expire
 
-    happen(engine, "counted")
-    count_all(engine)
-    happen(engine, "waiting")
     later = datetime.now(UTC) + timedelta(days=400)
-    assert expire(engine, later)["events"] == 1
-    assert written(engine) == {"waiting": 1}
-    count_all(engine)
-    assert counted(engine) == {"counted": 1, "waiting": 1}
+    happen(engine, "counted")
+    with engine.begin() as late:
+        append(late, METRIC, status="late")
+        happen(engine, "waiting")
+        assert expire(engine, later)["events"] == 1
+        assert written(engine) == {"waiting": 1}
+    assert expire(engine, later)["events"] == 2
+    assert counted(engine) == {"counted": 1, "waiting": 1, "late": 1}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import Metric as Family
 
 from litgo_pipelines.observability import collector as module
@@ -131,10 +131,12 @@ def test_a_source_that_answered_once_and_hangs_then_is_down(monkeypatch: pytest.
     try:
         assert inside.wait(10)
         assert shown(collector)["collector_source_up{dagster}"] == 1
-        monkeypatch.setattr(module, "LONGEST_SHOWN", 0.0)
+        monkeypatch.setattr(module, "LONGEST_ASKED", 0.0)
         found = shown(collector)
         assert found["collector_source_up{dagster}"] == 0
-        assert "job_queue_length" not in found
+        assert found["job_queue_length"] == 3
+        monkeypatch.setattr(module, "LONGEST_SHOWN", 0.0)
+        assert "job_queue_length" not in shown(collector)
     finally:
         free.set()
         collector.stop()
@@ -167,6 +169,28 @@ def test_a_metric_that_is_not_listed_is_refused() -> None:
     """Nothing is shown that rules and dashboards cannot know."""
     with pytest.raises(KeyError, match="unheard_of"):
         list(families([Sample("unheard_of", 1)]))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Sample("unheard_of", 1),
+        Sample("job_overdue", 1, {"name": "x"}),
+        Sample("job_overdue", 1, {"job": None}),  # type: ignore[dict-item]
+        Distribution("time_to_contract_seconds", {}, 0.0, {"job": "x"}),
+    ],
+)
+def test_a_source_that_says_something_odd_costs_itself_alone(odd: Sample | Distribution) -> None:
+    """It is down, and everything else can still be scraped."""
+    source, other = Scripted([odd]), Scripted([Sample("disk_free_bytes", 5, {"folder": "home"})], name="disk")
+    collector = Collector([source, other])
+    assert not collector.read(source)
+    assert collector.read(other)
+    registry = CollectorRegistry()
+    registry.register(collector)
+    told = generate_latest(registry).decode()
+    assert 'collector_source_up{source="marketplace"} 0.0' in told
+    assert 'disk_free_bytes{folder="home"} 5.0' in told
 
 
 def test_an_unlisted_label_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,8 +68,9 @@ def test_events_that_nobody_knows_are_told_of(engine: Engine) -> None:
         append(connection, "unheard_of_total")
         append(connection, "offers_ended_total", amount=2, reason="x")
         append(connection, "offers_ended_total", status="declined")
+        append(connection, "offers_ended_total", status=None)  # type: ignore[arg-type]
     found = values(Counters(engine))
-    assert found["collector_events_uncountable"] == 3
+    assert found["collector_events_uncountable"] == 4
     assert found["offers_ended_total{declined}"] == 1
 
 
@@ -138,6 +141,33 @@ def test_a_database_that_is_away_is_said_to_be(database_url: str) -> None:
     assert 0 < found["disk_free_bytes{home}"] <= found["disk_size_bytes{home}"]
     assert "active_offers_count" not in found
     assert "triage_requests_total{ok}" not in found
+
+
+def test_a_database_that_hangs_is_said_to_be_away(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts connections and answers nothing; once it answers again, that is said as well."""
+    free = threading.Event()
+    source = Reachable(engine, seconds=0.2)
+    answers = source._answers
+    monkeypatch.setattr(source, "_answers", lambda: free.wait(30) and answers())
+    assert values(source) == values(source) == {"database_up": 0}
+    free.set()
+    deadline = time.monotonic() + 10
+    while values(source) != {"database_up": 1}:
+        assert time.monotonic() < deadline
+
+
+def test_figures_are_read_through_indexes_however_much_has_gone_by(town: Town) -> None:
+    """Messages that were sent are not read again every five seconds."""
+    from litgo_pipelines.observability import database_sources
+
+    town.execute(
+        "INSERT INTO litgo.notifications (key, audience, channel, subject, body, status, created_at, due_at, sent_at) "
+        "SELECT CAST(g AS text), 'ops', 'email', 's', 'b', 'sent', now(), now(), now() FROM generate_series(1, 20000) g"
+    )
+    with town.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in (database_sources._MESSAGES, database_sources._STANDING):
+            plan = "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}"))
+            assert "Seq Scan on notifications" not in plan, plan
 
 
 def test_a_statement_that_takes_too_long_is_cut_off(town: Town, database_url: str) -> None:

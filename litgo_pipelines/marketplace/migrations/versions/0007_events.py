@@ -119,7 +119,8 @@ BEGIN
 END $$;
 CREATE TRIGGER count_moved AFTER UPDATE ON litgo.contracts
 FOR EACH ROW WHEN ({live} AND (OLD.status <> NEW.status OR NEW.status = 'pending-signature'
-    AND OLD.signing_method IS DISTINCT FROM NEW.signing_method)) EXECUTE FUNCTION litgo.count_contract();
+    AND NEW.signing_method IS NOT NULL AND OLD.signing_method IS DISTINCT FROM NEW.signing_method))
+EXECUTE FUNCTION litgo.count_contract();
 """
 
 _MESSAGES = """
@@ -280,6 +281,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job", "due_at", name=op.f("pk_job_dues")),
         schema="litgo",
         comment="Moments at which schedules were due, and whether a run succeeded in time.",
+    )
+    op.create_index(
+        "ix_contracts_unsigned",
+        "contracts",
+        ["status", "created_at"],
+        unique=False,
+        schema="litgo",
+        postgresql_where=sa.text("status IN ('requested', 'pending-signature')"),
     )
     op.execute(_SOURCE)
     for triggers in _TRIGGERS:
