@@ -69,6 +69,9 @@ WHERE id = :id
 _REST = f"UPDATE litgo.contracts SET due_at = NULL, trouble = :trouble, {UNTRIED}, claimed_until = NULL WHERE id = :id"
 _COUNT_DUE = f"SELECT count(*), min(due_at) FROM litgo.contracts WHERE {_DUE}"
 _LOST = "SELECT count(*) FROM litgo.contracts WHERE status IN ('requested', 'pending-signature') AND lost_at IS NOT NULL"
+_REQUESTED = """
+SELECT due_at, tries FROM litgo.contracts WHERE status = 'requested' AND lost_at IS NULL AND created_at < :before
+"""
 _DOCUMENT_MADE = "SELECT max(created_at) FROM litgo.contract_documents WHERE contract_id = :id"
 _STANDING = """
 SELECT status, signing_method, count(*), min(COALESCE(pending_since, created_at)) FROM litgo.contracts
@@ -154,6 +157,17 @@ def lost(connection: Connection) -> int:
     from sqlalchemy import text
 
     return int(connection.execute(text(_LOST)).scalar_one())
+
+
+def requested_before(connection: Connection, before: datetime) -> int:
+    """How many contracts have had no place to sign them since before a moment. Lost ones are not among them: these wait for a person.
+
+    When a contract became requested, or was requested once more, follows from when it is due and from the pauses before that.
+    """
+    from sqlalchemy import text
+
+    rows = connection.execute(text(_REQUESTED), {"before": before})
+    return sum(due_at is None or due_at - sum(map(pause, range(tries)), timedelta()) < before for due_at, tries in rows)
 
 
 def pause(tries: int) -> timedelta:

@@ -1,24 +1,36 @@
-"""What the operators are told of a week, read from the database. How it is worded is `digest_text`.
+"""What the operators are told of a week, read from the database into `digest_record`. How it is worded is `digest_text`.
 
-What is unknown is None, or a list that is empty, never 0. What has no history (messages that wait, freezes, who waits for approval) is told
-as it stands.
+What has no history (messages that wait, freezes, who waits for approval) is told as it stands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from litgo_pipelines.casework.equity_run import TIMEZONE
+from litgo_pipelines.casework.digest_record import (
+    Delivery,
+    Digest,
+    Ended,
+    Fairness,
+    Frozen,
+    Job,
+    Lift,
+    Models,
+    Move,
+    Needs,
+    Promise,
+    Quality,
+    Running,
+    Vendor,
+)
 from litgo_pipelines.integrations.attempts import FAILURES
 from litgo_pipelines.marketplace.outbox import tell
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from litgo_pipelines.integrations.policies import Service
     from litgo_pipelines.marketplace.switches import Freeze
     from litgo_pipelines.settings import Settings
 
@@ -26,7 +38,6 @@ WEEK: Final = timedelta(days=7)
 STUCK_AFTER: Final = timedelta(hours=1)
 """How long beyond `CONTRACT_MANUAL_AFTER` a contract may wait for a place to sign it."""
 
-_STUCK = "SELECT count(*) FROM litgo.contracts WHERE status = 'requested' AND lost_at IS NULL AND created_at < :before"
 _CHAMPION = """
 SELECT version, observed_at FROM litgo.alias_observations WHERE observed_at <= :until ORDER BY id DESC LIMIT 1
 """
@@ -77,221 +88,6 @@ SELECT job FROM (
 """
 
 
-@dataclass(frozen=True)
-class Frozen:
-    """What people froze more than a week ago."""
-
-    what: Literal["models", "equity_price"]
-    by: str
-    since: datetime
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What waits for a person.
-
-    Attributes:
-        triages, overdue: cases without an area, and those of them that have waited for too long.
-        unknown_messages: of which nobody knows whether they arrived.
-        lost_contracts: whose envelope DocuSign lost.
-        stuck_contracts: that wait for a place to sign them beyond their time.
-        manual_contracts: that are to be signed by hand.
-        unexplained: numbers of decisions that somebody took in MLflow's own pages without saying why.
-        approval: challenger of the experiment that won and waits to be approved.
-        broken_jobs: whose last run of the week failed.
-    """
-
-    triages: int
-    overdue: int
-    unknown_messages: int
-    lost_contracts: int
-    stuck_contracts: int
-    manual_contracts: int
-    unexplained: tuple[int, ...]
-    approval: str | None
-    broken_jobs: tuple[str, ...]
-    frozen: tuple[Frozen, ...]
-
-
-@dataclass(frozen=True)
-class Promise:
-    """A figure of the distribution by its name, with its change against the week before, its limit and the verdict."""
-
-    figure: str
-    value: float | None
-    change: float | None
-    limit: float
-    verdict: Literal["pass", "fail", "insufficient data"]
-
-
-@dataclass(frozen=True)
-class Fairness:
-    """What the newest snapshot says of the distribution."""
-
-    as_of: datetime
-    promises: tuple[Promise, ...]
-
-
-@dataclass(frozen=True)
-class Move:
-    """The alias champion was moved, or was to be."""
-
-    action: Literal["promotion", "rollback", "alias moved"]
-    from_version: str | None
-    to_version: str | None
-    result: str
-    actor: str
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How the watched version did.
-
-    Attributes:
-        ratio: mean match score of the week over the reference's; None where one of them is unknown.
-    """
-
-    version: str
-    ratio: float | None
-    verdict: Literal["healthy", "degraded", "insufficient data"]
-
-
-@dataclass(frozen=True)
-class Models:
-    """Which model answers and what happened to it.
-
-    Attributes:
-        seen: whether anybody ever looked where the alias points.
-        champion: None: the hand weights.
-        since: when the alias was first seen there.
-        trainings: verdicts of the week's trainings with how many there were.
-    """
-
-    seen: bool
-    champion: str | None
-    since: datetime | None
-    moves: tuple[Move, ...]
-    trainings: tuple[tuple[str, int], ...]
-    quality: Quality | None
-
-
-@dataclass(frozen=True)
-class Lift:
-    """Relative difference of a metric with its anytime-valid interval; None is unknown, of a bound that there is none."""
-
-    metric: str
-    estimate: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class Running:
-    """The experiment that runs or waits for approval.
-
-    Attributes:
-        share: of all clients in treatment.
-        units: clients by group.
-        read_at: when its figures were read; None: never.
-    """
-
-    champion: str
-    challenger: str
-    mode: Literal["ab", "interleaving"]
-    status: str
-    since: datetime | None
-    share: float
-    units: tuple[tuple[str, int], ...]
-    lifts: tuple[Lift, ...]
-    read_at: datetime | None
-    sample_ratio_broken: bool
-
-
-@dataclass(frozen=True)
-class Ended:
-    """An experiment that ended in the week."""
-
-    challenger: str
-    champion: str
-    mode: Literal["ab", "interleaving"]
-    verdict: str
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Vendor:
-    """A vendor's week.
-
-    Attributes:
-        requests: that were made.
-        failed, timeouts: of these.
-        turned_away: calls that made none, because the vendor was left alone.
-        work: pieces of work for which it is there; None: nothing is known.
-        fallback: of these, done without it.
-        breaker: whether it is left alone at the end of the week.
-    """
-
-    service: Service
-    configured: bool
-    requests: int
-    failed: int
-    timeouts: int
-    turned_away: int
-    work: int | None
-    fallback: int | None
-    breaker: Literal["closed", "open", "half-open"]
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A channel's week: messages sent in it; of those created in it, lost or unknown; and those that wait at its end."""
-
-    channel: Literal["push", "email"]
-    sent: int
-    unknown: int
-    failed: int
-    waiting: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job's week.
-
-    Attributes:
-        due, executed: moments at which it was due, and those for which a run succeeded in time.
-        ended, failed: its runs.
-    """
-
-    name: str
-    due: int
-    executed: int
-    ended: int
-    failed: int
-
-
-@dataclass(frozen=True)
-class Digest:
-    """All that is told of the seven days up to `until`."""
-
-    since: datetime
-    until: datetime
-    needs: Needs
-    fairness: Fairness | None
-    models: Models
-    running: Running | None
-    ended: tuple[Ended, ...]
-    vendors: tuple[Vendor, ...]
-    deliveries: tuple[Delivery, ...]
-    jobs: tuple[Job, ...]
-
-    @property
-    def key(self) -> str:
-        """One digest an ISO week in São Paulo."""
-        year, week, _ = self.until.astimezone(TIMEZONE).isocalendar()
-        return f"digest:{year}-W{week:02}"
-
-
 def read_digest(engine: Engine, settings: Settings, as_of: datetime) -> Digest:
     """The seven days up to `as_of` (aware), from one state of the database. Writes nothing."""
     span = {"since": as_of - WEEK, "until": as_of}
@@ -333,18 +129,15 @@ def _needs(connection: Connection, settings: Settings, span: dict[str, datetime]
         overdue=triages.overdue,
         unknown_messages=sum(one.messages for one in notifications.standing(connection) if one.status == "unknown"),
         lost_contracts=contract_queue.lost(connection),
-        stuck_contracts=_stuck(connection, until - timedelta(minutes=settings.contract_manual_after) - STUCK_AFTER),
+        stuck_contracts=contract_queue.requested_before(
+            connection, until - timedelta(minutes=settings.contract_manual_after) - STUCK_AFTER
+        ),
         manual_contracts=sum(one.contracts for one in contracts if one.method == "manual"),
         unexplained=tuple(one.id for one in decisions.unexplained(connection) if one.decided_at <= until),
         approval=running.challenger if running and running.status == "approval" and running.approved_by is None else None,
         broken_jobs=tuple(row.job for row in _rows(connection, _BROKEN, span)),
         frozen=_frozen(connection, span["since"]),
     )
-
-
-def _stuck(connection: Connection, before: datetime) -> int:
-    ((found,),) = _rows(connection, _STUCK, {"before": before})
-    return int(found)
 
 
 def _frozen(connection: Connection, before: datetime) -> tuple[Frozen, ...]:
@@ -379,9 +172,8 @@ def _models(connection: Connection, settings: Settings, span: dict[str, datetime
 
 
 def _quality(connection: Connection, settings: Settings, span: dict[str, datetime]) -> Quality | None:
-    """Of the version that is watched; None where none is."""
-    import numpy as np
-
+    """Of the version that is watched; None where none is. The watch judges not every decision of a week, so its mean is read by itself."""
+    from litgo_pipelines.rollout.quality import mean_score
     from litgo_pipelines.rollout.watch import judge_watch
     from litgo_pipelines.rollout.watching import look_at_quality
 
@@ -390,8 +182,8 @@ def _quality(connection: Connection, settings: Settings, span: dict[str, datetim
         return None
     state, quality = found
     reference = quality.evidence.reference
-    scores = quality.scores[np.array([moment > span["since"] for moment in quality.moments], dtype=bool)]
-    ratio = float(scores.mean()) / reference.mean if reference is not None and len(scores) else None
+    mean = None if reference is None else mean_score(connection, state.version, reference.space, **span)
+    ratio = None if reference is None or mean is None else mean / reference.mean
     return Quality(state.version, ratio, judge_watch(quality.evidence).verdict)
 
 

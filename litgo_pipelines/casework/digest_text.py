@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from litgo_pipelines.casework.digest import Delivery, Digest, Ended, Job, Lift, Move, Needs, Promise, Running, Vendor
+from litgo_pipelines.casework.digest_record import Delivery, Digest, Ended, Job, Lift, Move, Needs, Promise, Running, Vendor
 from litgo_pipelines.casework.wording import plain
 from litgo_pipelines.rollout import audit_wording as say
 
@@ -17,34 +17,37 @@ NO_DATA: Final = "sem dados"
 
 _FIGURES: Final = {
     "gini_utilisation": "Gini da utilização",
-    "share_offered": "Advogados com oferta em 30 dias",
-    "gap_area": "Diferença entre áreas",
-    "gap_capacity": "Diferença entre faixas de capacidade",
-    "gap_new": "Diferença entre recém-chegados e os demais",
+    "share_offered": "advogados com oferta em 30 dias",
+    "gap_area": "diferença entre áreas",
+    "gap_capacity": "diferença entre faixas de capacidade",
+    "gap_new": "diferença entre recém-chegados e os demais",
 }
 _VERDICTS: Final = {
-    "pass": "promessa cumprida",
-    "fail": "PROMESSA DESCUMPRIDA",
+    "pass": "cumprida",
+    "fail": "DESCUMPRIDA",
     "insufficient data": "dados insuficientes para um veredito",
 }
-_QUALITY: Final = {"healthy": "saudável", "degraded": "DEGRADADO", "insufficient data": "dados insuficientes para um veredito"}
+_QUALITY: Final = {"healthy": "saudável", "degraded": "DEGRADADA", "insufficient data": "dados insuficientes para um veredito"}
 _TRAINED: Final = {
     "pass": ("aprovado", "aprovados"),
     "fail": ("reprovado", "reprovados"),
     "insufficient data": ("com dados insuficientes", "com dados insuficientes"),
 }
-_MOVES: Final = {"promotion": "promoção", "rollback": "retorno", "alias moved": "mudança feita à mão no MLflow"}
+_MOVES: Final = {"promotion": "promoção", "rollback": "retorno", "alias moved": "troca à mão no MLflow"}
 _ENDED: Final = {
     "promote": "a nova versão venceu",
-    "harm": "encerrado por dano",
+    "harm": "a nova versão causou dano",
     "inconclusive": "terminou sem conclusão",
     "stopped": "interrompido",
     "replaced": "substituído na fila antes de começar",
 }
 _METRICS: Final = {"accepted": "aceitação de ofertas", "contract": "contratos", "rating": "avaliação", "preference": "preferência"}
 _SERVICES: Final = {"openai": "OpenAI", "docusign": "DocuSign", "onesignal": "OneSignal", "sendgrid": "SendGrid"}
-_CHANNELS: Final = {"push": "Push", "email": "E-mail"}
-_HELD: Final = {"models": ("modelos", "litgo model unfreeze"), "equity_price": ("preço da carga", "litgo fairness price unfreeze")}
+_CHANNELS: Final = {"push": "push", "email": "e-mail"}
+_HELD: Final = {
+    "models": ("modelos congelados", "litgo model unfreeze"),
+    "equity_price": ("preço da carga congelado", "litgo fairness price unfreeze"),
+}
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,12 @@ def sections(digest: Digest) -> list[Section]:
     of = "" if digest.fairness is None else f" (apuração de {say.day_and_hour(digest.fairness.as_of)})"
     promises = () if digest.fairness is None else digest.fairness.promises
     return [
-        Section("O que precisa de uma pessoa", tuple(_needs(digest.needs)) or ("nada, neste momento",)),
+        Section("O que precisa de uma pessoa", tuple(_needs(digest.needs)) or ("nada no momento",)),
         Section("Equidade", tuple(_promise(one) for one in promises) or (NO_DATA,), of),
         Section("Modelos", tuple(_models(digest))),
         Section("Experimentos", tuple(_experiments(digest))),
-        Section("Alternativas e fornecedores", tuple(_vendor(one) for one in digest.vendors) or (NO_DATA,)),
-        Section("Entregas", tuple(_delivery(one) for one in digest.deliveries) or (NO_DATA,)),
+        Section("Fornecedores e alternativas", tuple(_vendor(one) for one in digest.vendors) or (NO_DATA,)),
+        Section("Mensagens", tuple(_delivery(one) for one in digest.deliveries) or (NO_DATA,)),
         Section("Tarefas", tuple(_jobs(digest.jobs)) or (NO_DATA,)),
     ]
 
@@ -99,31 +102,59 @@ def _line(line: str) -> str:
 
 def _needs(needs: Needs) -> Iterator[str]:
     if needs.triages:
-        late = f", {needs.overdue} além do prazo" if needs.overdue else ""
-        yield f"{say.counted(needs.triages, 'triagem sem decisão', 'triagens sem decisão')}{late}: litgo triage list --undecided"
+        late = f", {say.number(needs.overdue)} além do prazo" if needs.overdue else ""
+        yield (
+            f"{say.counted(needs.triages, 'triagem sem decisão', 'triagens sem decisão')}{late}: litgo triage list --undecided; "
+            "para decidir: litgo triage decide CASO --area ÁREA --reason MOTIVO"
+        )
     if needs.unknown_messages:
         told = say.counted(needs.unknown_messages, "mensagem de entrega incerta", "mensagens de entrega incerta")
-        yield f"{told}: litgo notification list --status unknown"
-    if needs.lost_contracts:
-        told = say.counted(needs.lost_contracts, "contrato perdido", "contratos perdidos")
-        yield f"{told} no DocuSign: litgo contract list --unsigned"
-    if needs.stuck_contracts:
-        told = say.counted(needs.stuck_contracts, "contrato parado", "contratos parados")
-        yield f"{told} sem lugar para assinar: litgo contract list --status requested"
-    if needs.manual_contracts:
-        told = say.counted(needs.manual_contracts, "contrato à espera de assinatura manual", "contratos à espera de assinatura manual")
-        yield f"{told}: litgo contract list --unsigned"
+        yield (
+            f"{told}: litgo notification list --status unknown; se chegou: litgo notification settle NÚMERO --sent --reason MOTIVO; "
+            "para enviar de novo: litgo notification resend NÚMERO"
+        )
+    yield from _contracts(needs)
     for number in needs.unexplained:
-        yield f"decisão {number}, feita no MLflow sem explicação: litgo model annotate {number} --reason TEXTO"
+        yield f"decisão {number}, tomada no MLflow sem explicação: litgo model annotate {number} --reason MOTIVO"
     if needs.approval is not None:
-        yield f"a {say.version(needs.approval)} venceu o experimento e aguarda aprovação: litgo experiment approve --reason TEXTO"
-    if needs.broken_jobs:
-        last = "a última execução de" if len(needs.broken_jobs) == 1 else "as últimas execuções de"
-        failed = "falhou" if len(needs.broken_jobs) == 1 else "falharam"
-        yield f"{last} {say.listed(list(needs.broken_jobs))} {failed}"
+        told = f"a {say.version(needs.approval)} venceu o experimento e aguarda aprovação"
+        yield f"{told}: litgo experiment approve --by NOME --reason MOTIVO"
+    for name in needs.broken_jobs:
+        again = "é lá também que se repete" if _by_hand(name) else f"para repetir: litgo run {name}"
+        yield f"a última execução de {_job(name)} falhou, e o motivo está no Dagster; {again}"
     for held in needs.frozen:
         what, lift = _HELD[held.what]
-        yield f"{what}: congelamento por {plain(held.by)} desde {say.day(held.since)}: {lift} --reason TEXTO"
+        yield f"{what} por {plain(held.by)} desde {say.day(held.since)}; para liberar: {lift} --reason MOTIVO"
+
+
+def _contracts(needs: Needs) -> Iterator[str]:
+    if needs.lost_contracts:
+        told = say.counted(needs.lost_contracts, "contrato com envelope perdido", "contratos com envelope perdido")
+        yield (
+            f"{told} no DocuSign: litgo contract list --unsigned; depois de procurar o envelope nas páginas do DocuSign, "
+            "para enviar outro: litgo contract retake ID"
+        )
+    if needs.stuck_contracts:
+        told = say.counted(needs.stuck_contracts, "contrato parado", "contratos parados")
+        yield (
+            f"{told}, sem lugar para assinar: litgo contract list --status requested; "
+            "resolvido o motivo, para tentar de novo: litgo contract check ID e litgo run process_contracts"
+        )
+    if needs.manual_contracts:
+        told = say.counted(needs.manual_contracts, "contrato à espera de assinatura manual", "contratos à espera de assinatura manual")
+        yield (
+            f"{told}: litgo contract list --unsigned; para registrar uma assinatura: "
+            "litgo contract sign ID --party client --evidence ARQUIVO (ou --party lawyer)"
+        )
+
+
+def _by_hand(job: str) -> bool:
+    """Whether it is Dagster's own name for what people start by hand in its pages, which is no job of ours."""
+    return job.startswith("__")
+
+
+def _job(name: str) -> str:
+    return "ativos à mão no Dagster" if _by_hand(name) else name
 
 
 def _promise(one: Promise) -> str:
@@ -132,7 +163,7 @@ def _promise(one: Promise) -> str:
     if one.value is not None:
         told += f" ({_change(one.change, ratio=ratio)})"
     bound = "acima de" if one.figure == "share_offered" else "abaixo de" if ratio else "até"
-    return f"{told}; {bound} {_share(one.figure, one.limit)}: {_VERDICTS[one.verdict]}"
+    return f"{told}; promessa ({bound} {_share(one.figure, one.limit)}): {_VERDICTS[one.verdict]}"
 
 
 def _share(figure: str, value: float | None) -> str:
@@ -171,7 +202,7 @@ def _models(digest: Digest) -> Iterator[str]:
 def _move(one: Move) -> str:
     said = say.RESULTS.get(one.result, one.result)
     way = f"{say.version(one.from_version)} → {say.version(one.to_version)}"
-    return f"{_MOVES[one.action]}, {way}: {said}, {say.day_and_hour(one.at)}"
+    return f"{_MOVES[one.action]}, {way}, em {say.day_and_hour(one.at)}: mudança {said}"
 
 
 def _experiments(digest: Digest) -> Iterator[str]:
@@ -225,18 +256,21 @@ def _ended(one: Ended) -> str:
 def _vendor(one: Vendor) -> str:
     told = [] if one.configured else ["não configurado"]
     if one.requests:
-        failed = f"{say.percent(one.failed / one.requests, 1)} falharam"
-        timeouts = say.counted(one.timeouts, "esgotou o tempo", "esgotaram o tempo")
-        told.append(f"{say.counted(one.requests, 'requisição', 'requisições')}, {failed}, {timeouts}")
+        failed = "nenhuma falha"
+        if one.failed:
+            failed = f"{say.counted(one.failed, 'falha', 'falhas')} ({say.percent(one.failed / one.requests, 1)})"
+            failed += f", {say.number(one.timeouts)} por tempo esgotado" if one.timeouts else ""
+        told.append(f"{say.counted(one.requests, 'requisição', 'requisições')}, {failed}")
     elif one.configured:
         told.append("nenhuma requisição na semana")
     if one.turned_away:
         told.append(f"{say.counted(one.turned_away, 'chamada evitada', 'chamadas evitadas')} durante pausas")
-    if one.service != "sendgrid":
+    # Without the vendor all is done without it, and that is as it should be.
+    if one.configured and one.service != "sendgrid":
         share = NO_DATA if not one.work or one.fallback is None else f"{say.percent(one.fallback / one.work, 1)} de {say.number(one.work)}"
-        told.append(f"trabalho feito pela alternativa: {share}")
+        told.append(f"operações feitas pela alternativa: {share}")
     if one.breaker != "closed":
-        told.append("AGORA EM PAUSA, por falhas seguidas")
+        told.append("EM PAUSA, por falhas seguidas")
     return f"{_SERVICES[one.service]}: {'; '.join(told)}"
 
 
@@ -255,6 +289,6 @@ def _jobs(jobs: tuple[Job, ...]) -> Iterator[str]:
     yield f"executadas no prazo: {on_time}"
     for one in jobs:
         if one.executed < one.due:
-            yield f"  {one.name}: {say.number(one.executed)} de {say.number(one.due)} no prazo"
-    failed = [f"{one.name} ({say.number(one.failed)} de {say.number(one.ended)})" for one in jobs if one.failed]
+            yield f"  {_job(one.name)}: {say.number(one.executed)} de {say.number(one.due)} no prazo"
+    failed = [f"{_job(one.name)} ({say.number(one.failed)} de {say.number(one.ended)})" for one in jobs if one.failed]
     yield f"execuções que falharam: {', '.join(failed) or 'nenhuma'}"

@@ -41,14 +41,24 @@ _INSTANT: Final = timedelta(microseconds=1)
 # Interleaved lists hold the other model's lawyers.
 _OWN = "r.model_version = :version AND r.status = 'ok' AND r.variant IS DISTINCT FROM 'interleaved'"
 
-_DECISIONS = f"""
-SELECT r.id, r.started_at, r.embedding_space, s.score
-FROM litgo.match_requests r
+_SCORED = f"""
+litgo.match_requests r
 CROSS JOIN LATERAL (
     SELECT avg(m.score)::float8 AS score FROM litgo.case_matches m WHERE m.request_id = r.id AND m.position <= {FIRST_PLACES}
 ) s
+"""
+
+_DECISIONS = f"""
+SELECT r.id, r.started_at, r.embedding_space, s.score
+FROM {_SCORED}
 WHERE {_OWN} AND r.started_at > :since AND r.started_at <= :until AND s.score IS NOT NULL
 ORDER BY r.started_at {{order}}, r.id LIMIT :most
+"""
+
+# Those that show nobody have no score, and do not count.
+_MEAN = f"""
+SELECT avg(s.score) FROM {_SCORED}
+WHERE {_OWN} AND r.embedding_space = :space AND r.started_at > :since AND r.started_at <= :until
 """
 
 _COUNT = f"SELECT count(*) FROM litgo.match_requests r WHERE {_OWN} AND r.started_at > :since AND r.started_at <= :as_of"
@@ -130,6 +140,15 @@ def decisions_since(connection: Connection, version: str, since: datetime, as_of
     from sqlalchemy import text
 
     return int(connection.execute(text(_COUNT), {"version": version, "since": since, "as_of": as_of}).scalar_one())
+
+
+def mean_score(connection: Connection, version: str, space: str, since: datetime, until: datetime) -> float | None:
+    """Mean match score of all that a version decided in an embedding space after `since` and up to `until`; None where that is nothing."""
+    from sqlalchemy import text
+
+    asked = {"version": version, "space": space, "since": since, "until": until}
+    found: float | None = connection.execute(text(_MEAN), asked).scalar_one()
+    return found
 
 
 def read_quality(

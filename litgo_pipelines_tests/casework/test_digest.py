@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from litgo_pipelines.casework.digest import (
+from litgo_pipelines.casework.digest import read_digest, send_digest
+from litgo_pipelines.casework.digest_record import (
     Delivery,
     Digest,
     Ended,
@@ -24,15 +25,18 @@ from litgo_pipelines.casework.digest import (
     Quality,
     Running,
     Vendor,
-    read_digest,
-    send_digest,
 )
 from litgo_pipelines.casework.digest_text import as_markdown, as_text, sections, subject
 from litgo_pipelines.casework.equity_run import run_equity
+from litgo_pipelines.ranking.text import NO_SPACE, SPACE
+from litgo_pipelines.rollout.watch import Reference
 from litgo_pipelines.settings import Settings, load_settings
+from litgo_pipelines.simulation.vendors.server import Reply
 from litgo_pipelines_tests.casework.conftest import NOON, Town
+from litgo_pipelines_tests.casework.signing import Desk, rsa_key, signing_desk  # noqa: F401 (fixtures)
+from litgo_pipelines_tests.rollout.facts import Offer, Unit, write
 
-DAY = timedelta(days=1)
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 MINUS = "\N{MINUS SIGN}"
 MONDAY = datetime(2026, 3, 9, 11, tzinfo=UTC)
 """08:00 in São Paulo."""
@@ -52,7 +56,7 @@ FULL = Digest(
         manual_contracts=4,
         unexplained=(17,),
         approval="4",
-        broken_jobs=("embed_texts", "move_offers"),
+        broken_jobs=("__ASSET_JOB", "move_offers"),
         frozen=(Frozen("models", "ana", MONDAY - 20 * DAY),),
     ),
     fairness=Fairness(
@@ -87,7 +91,8 @@ FULL = Digest(
     ended=(Ended("4", "3", "interleaving", "harm", MONDAY - 4 * DAY),),
     vendors=(
         Vendor("openai", True, 1204, 5, 3, 12, 800, 100, "open"),
-        Vendor("docusign", False, 0, 0, 0, 0, None, None, "closed"),
+        Vendor("docusign", False, 0, 0, 0, 0, 40, 40, "closed"),
+        Vendor("onesignal", True, 1, 0, 0, 0, None, None, "closed"),
     ),
     deliveries=(Delivery("push", 1200, 0, 1, 2),),
     jobs=(Job("embed_texts", 0, 0, 12, 1), Job("expire_records", 7, 6, 6, 0)),
@@ -103,27 +108,33 @@ def test_everything_that_is_known_is_told_in_portuguese() -> None:
     told = lines(FULL)
     assert next(iter(told)) == "O que precisa de uma pessoa"
     assert told["O que precisa de uma pessoa"] == (
-        "3 triagens sem decisão, 1 além do prazo: litgo triage list --undecided",
-        "1 mensagem de entrega incerta: litgo notification list --status unknown",
-        "1 contrato perdido no DocuSign: litgo contract list --unsigned",
-        "2 contratos parados sem lugar para assinar: litgo contract list --status requested",
-        "4 contratos à espera de assinatura manual: litgo contract list --unsigned",
-        "decisão 17, feita no MLflow sem explicação: litgo model annotate 17 --reason TEXTO",
-        "a versão 4 venceu o experimento e aguarda aprovação: litgo experiment approve --reason TEXTO",
-        "as últimas execuções de embed_texts e move_offers falharam",
-        "modelos: congelamento por ana desde 17/02/2026: litgo model unfreeze --reason TEXTO",
+        "3 triagens sem decisão, 1 além do prazo: litgo triage list --undecided; "
+        "para decidir: litgo triage decide CASO --area ÁREA --reason MOTIVO",
+        "1 mensagem de entrega incerta: litgo notification list --status unknown; "
+        "se chegou: litgo notification settle NÚMERO --sent --reason MOTIVO; para enviar de novo: litgo notification resend NÚMERO",
+        "1 contrato com envelope perdido no DocuSign: litgo contract list --unsigned; "
+        "depois de procurar o envelope nas páginas do DocuSign, para enviar outro: litgo contract retake ID",
+        "2 contratos parados, sem lugar para assinar: litgo contract list --status requested; "
+        "resolvido o motivo, para tentar de novo: litgo contract check ID e litgo run process_contracts",
+        "4 contratos à espera de assinatura manual: litgo contract list --unsigned; "
+        "para registrar uma assinatura: litgo contract sign ID --party client --evidence ARQUIVO (ou --party lawyer)",
+        "decisão 17, tomada no MLflow sem explicação: litgo model annotate 17 --reason MOTIVO",
+        "a versão 4 venceu o experimento e aguarda aprovação: litgo experiment approve --by NOME --reason MOTIVO",
+        "a última execução de ativos à mão no Dagster falhou, e o motivo está no Dagster; é lá também que se repete",
+        "a última execução de move_offers falhou, e o motivo está no Dagster; para repetir: litgo run move_offers",
+        "modelos congelados por ana desde 17/02/2026; para liberar: litgo model unfreeze --reason MOTIVO",
     )
     assert told["Equidade"] == (
-        f"Gini da utilização: 0,253 ({MINUS}0,012 em relação à semana anterior); abaixo de 0,300: promessa cumprida",
-        "Advogados com oferta em 30 dias: 75,1% (em relação à semana anterior: sem dados); acima de 80,0%: PROMESSA DESCUMPRIDA",
-        "Diferença entre áreas: 12,5 p.p. (+3,1 p.p. em relação à semana anterior); até 20,0 p.p.: promessa cumprida",
-        "Diferença entre recém-chegados e os demais: sem dados; até 20,0 p.p.: dados insuficientes para um veredito",
+        f"Gini da utilização: 0,253 ({MINUS}0,012 em relação à semana anterior); promessa (abaixo de 0,300): cumprida",
+        "advogados com oferta em 30 dias: 75,1% (em relação à semana anterior: sem dados); promessa (acima de 80,0%): DESCUMPRIDA",
+        "diferença entre áreas: 12,5 p.p. (+3,1 p.p. em relação à semana anterior); promessa (até 20,0 p.p.): cumprida",
+        "diferença entre recém-chegados e os demais: sem dados; promessa (até 20,0 p.p.): dados insuficientes para um veredito",
     )
     assert told["Modelos"] == (
         "em uso: versão 3, desde 07/03/2026, 08h00",
         "qualidade da versão 3: 98,2% da referência na semana; saudável",
         "treinamentos: 1 reprovado, 2 aprovados",
-        "retorno, versão 4 → versão 3: feita, 07/03/2026, 08h00",
+        "retorno, versão 4 → versão 3, em 07/03/2026, 08h00: mudança feita",
     )
     assert told["Experimentos"] == (
         "em andamento: versão 5 contra versão 3, dois grupos de clientes (teste A/B), 5,0% dos clientes, desde 06/03/2026",
@@ -132,14 +143,15 @@ def test_everything_that_is_known_is_told_in_portuguese() -> None:
         f"  aceitação de ofertas: +3,2% (intervalo de {MINUS}1,0% a +7,4%)",
         "  contratos: +40,0% (intervalo a partir de +1,0%)",
         "  avaliação: sem dados",
-        "encerrado em 05/03/2026: versão 4 contra versão 3, listas intercaladas das duas versões; encerrado por dano",
+        "encerrado em 05/03/2026: versão 4 contra versão 3, listas intercaladas das duas versões; a nova versão causou dano",
     )
-    assert told["Alternativas e fornecedores"] == (
-        "OpenAI: 1.204 requisições, 0,4% falharam, 3 esgotaram o tempo; 12 chamadas evitadas durante pausas; trabalho feito pela "
-        "alternativa: 12,5% de 800; AGORA EM PAUSA, por falhas seguidas",
-        "DocuSign: não configurado; trabalho feito pela alternativa: sem dados",
+    assert told["Fornecedores e alternativas"] == (
+        "OpenAI: 1.204 requisições, 5 falhas (0,4%), 3 por tempo esgotado; 12 chamadas evitadas durante pausas; operações feitas pela "
+        "alternativa: 12,5% de 800; EM PAUSA, por falhas seguidas",
+        "DocuSign: não configurado",
+        "OneSignal: 1 requisição, nenhuma falha; operações feitas pela alternativa: sem dados",
     )
-    assert told["Entregas"] == ("Push: 1.200 enviadas, 0 incertas, 1 falhou, 2 à espera",)
+    assert told["Mensagens"] == ("push: 1.200 enviadas, 0 incertas, 1 falhou, 2 à espera",)
     assert told["Tarefas"] == (
         "executadas no prazo: 6 de 7 (85,7%)",
         "  expire_records: 6 de 7 no prazo",
@@ -151,8 +163,8 @@ def test_what_is_not_known_is_said_to_be_unknown_and_never_0() -> None:
     """An empty marketplace without a daemon: no figure is made up."""
     body = as_text(UNKNOWN, "http://127.0.0.1:3001")
     told = lines(UNKNOWN)
-    assert told["O que precisa de uma pessoa"] == ("nada, neste momento",)
-    for title in ("Equidade", "Alternativas e fornecedores", "Entregas", "Tarefas"):
+    assert told["O que precisa de uma pessoa"] == ("nada no momento",)
+    for title in ("Equidade", "Fornecedores e alternativas", "Mensagens", "Tarefas"):
         assert told[title] == ("sem dados",)
     assert told["Modelos"][:2] == ("em uso: sem dados", "qualidade: sem dados")
     assert not any(digit in line for section in told.values() for line in section for digit in "0123456789")
@@ -313,6 +325,94 @@ def test_what_needs_a_person_is_read_from_where_it_waits(town: Town, settings: S
     assert found.models.moves == (Move("alias moved", None, "9", "followed", decisions.MLFLOW_UI, MONDAY - DAY),)
     assert found.running is not None
     assert (found.running.status, found.running.share, found.running.lifts, found.running.read_at) == ("approval", 0.1, (), None)
+
+
+def decided(town: Town, count: int, ago: timedelta, score: float, **changes: Any) -> None:
+    """Decisions of version 1, one a minute."""
+    write(town.engine, [Unit(MONDAY - ago + n * MINUTE, offers=(Offer(score=score),), **changes) for n in range(count)])
+
+
+def watched(town: Town, reference: Reference | None) -> None:
+    """Version 1 is champion for a month."""
+    from litgo_pipelines.rollout import states
+
+    with town.engine.begin() as connection:
+        states.start_watch(connection, "1", MONDAY - 30 * DAY)
+        if reference is not None:
+            states.set_reference(connection, "1", reference.model_dump(mode="json"))
+
+
+@pytest.mark.parametrize("left_out", ["what is too much to judge", "what was before a freeze ended", "the reference itself"])
+def test_the_weeks_quality_is_of_the_whole_week(town: Town, settings: Settings, monkeypatch: pytest.MonkeyPatch, left_out: str) -> None:
+    """What the watch does not judge counts in the week's mean; other weeks, other versions and answers in fallback do not."""
+    from litgo_pipelines.rollout import freezes, quality
+
+    decided(town, 20, 6 * DAY, 0.4)
+    decided(town, 10, DAY, 0.5)
+    decided(town, 5, 8 * DAY, 0.1)
+    decided(town, 5, 3 * DAY, 0.1, version="2")
+    decided(town, 5, 2 * DAY, 0.1, space=NO_SPACE)
+    ended = MONDAY - (5 if left_out == "the reference itself" else 20) * DAY
+    watched(town, Reference(mean=0.5, sd=0.1, count=200, space=SPACE, began=MONDAY - 21 * DAY, ended=ended))
+    if left_out == "what is too much to judge":
+        monkeypatch.setattr(quality, "MOST_READ", 12)
+    if left_out == "what was before a freeze ended":
+        with town.engine.begin() as connection:
+            freezes.freeze(connection, actor="ana", reason="férias", at=MONDAY - 5 * DAY)
+            freezes.unfreeze(connection, actor="ana", reason="de volta", at=MONDAY - 4 * DAY)
+    found = read_digest(town.engine, settings, MONDAY).models.quality
+    assert found == Quality("1", pytest.approx((20 * 0.4 + 10 * 0.5) / 30 / 0.5), "healthy")
+
+
+def test_quality_without_a_reference_or_without_a_decision_is_unknown(town: Town, settings: Settings) -> None:
+    """The week's decisions have nothing to be a share of, or there are none."""
+    decided(town, 5, DAY, 0.4)
+    watched(town, None)
+    assert read_digest(town.engine, settings, MONDAY).models.quality == Quality("1", None, "insufficient data")
+    watched(town, Reference(mean=0.5, sd=0.1, count=200, space=SPACE))
+    for week, ratio in ((MONDAY, pytest.approx(0.8)), (MONDAY + 8 * DAY, None)):
+        found = read_digest(town.engine, settings, week).models.quality
+        assert found is not None
+        assert found.ratio == ratio
+
+
+def stuck(desk: Desk) -> int:
+    return read_digest(desk.town.engine, desk.settings, desk.now).needs.stuck_contracts
+
+
+def test_a_contract_that_nobody_takes_up_is_stuck_an_hour_after_it_was_taken_back(desk: Desk) -> None:
+    """However old it is: before, there was a place to sign it."""
+    from litgo_pipelines.casework import contracts
+
+    contract = desk.requested()
+    desk.stand_in.refuse["create"] = Reply(503)
+    desk.now += HOUR
+    desk.process()
+    assert desk.state(contract) == ("pending-signature", "manual")
+    desk.now += 3 * DAY
+    with desk.town.engine.begin() as connection:
+        contracts.retake(connection, contract, at=desk.now)
+    desk.now += 10 * MINUTE
+    assert stuck(desk) == 0
+    desk.now += 2 * HOUR
+    assert stuck(desk) == 1
+
+
+def test_a_contract_whose_envelope_was_voided_is_stuck_once_it_was_sent_in_vain_for_an_hour(desk: Desk) -> None:
+    """That it is tried again and again makes it no younger."""
+    contract = desk.requested()
+    desk.process()
+    desk.now += 3 * DAY
+    desk.stand_in.void(desk.envelope.id)
+    desk.stand_in.refuse["create"] = Reply(503)
+    begun, told = desk.now, []
+    while desk.now < begun + 3 * HOUR:
+        desk.process(fallback_enabled=False)
+        told.append((desk.now - begun, stuck(desk)))
+        desk.now = desk.contract(contract).due_at or desk.now
+    patience = HOUR + desk.settings.contract_manual_after * MINUTE
+    assert len(told) > 7
+    assert told == [(waited, int(waited > patience)) for waited, _ in told]
 
 
 def test_vendors_are_told_by_their_requests_and_by_what_was_done_without_them(town: Town, settings: Settings) -> None:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
+from typer.main import get_command
 
+from litgo_pipelines.casework.digest_record import Digest, Frozen, Models, Needs
+from litgo_pipelines.casework.digest_text import sections
+from litgo_pipelines.cli.app import build_app
 from litgo_pipelines_tests.cli.conftest import Litgo, refused, said
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+
+MONDAY = datetime(2026, 3, 9, 11, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -33,6 +43,30 @@ def test_the_digest_is_shown_and_not_sent(verb: Litgo, engine: Engine) -> None:
     assert told["digest"]["fairness"] is None
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM litgo.notifications")).scalar_one() == 0
+
+
+def test_each_command_of_the_digest_can_be_typed(tmp_path: Path) -> None:
+    """Whoever copies it and fills in the words in capitals is refused neither an option nor for one that is missing."""
+    evidence = tmp_path / "scan.pdf"
+    evidence.write_bytes(b"%PDF-")
+    frozen = tuple(Frozen(what, "ana", MONDAY) for what in ("models", "equity_price"))
+    needs = Needs(1, 1, 1, 1, 1, 1, (17,), "4", ("move_offers",), frozen)
+    told = "; ".join(sections(Digest(MONDAY, MONDAY, needs, None, Models(False, None, None, (), (), None), None, (), (), (), ()))[0].lines)
+    found = re.findall(r"(?<=litgo )[a-z].*?(?=; | e litgo| \(|$)", told)
+    assert len(found) == 17
+    verbs = get_command(build_app())
+    for command in found:
+        words = [{"NÚMERO": "1", "ARQUIVO": str(evidence)}.get(word, word) for word in command.split()]
+        parsed(verbs, words)
+
+
+def parsed(command: Any, words: list[str]) -> None:
+    """Read what was typed as click does before it calls a verb; what it does not take it raises."""
+    with command.make_context("litgo", list(words)) as context:
+        rest = [*context._protected_args, *context.args]
+        if hasattr(command, "resolve_command"):
+            _, inner, rest = command.resolve_command(context, rest)
+            parsed(inner, rest)
 
 
 def test_a_week_that_has_not_ended_is_refused(verb: Litgo) -> None:
