@@ -12,15 +12,35 @@ from typing import Any, Final
 import yaml
 
 from litgo_pipelines.observability.deployment import DASHBOARDS, RULES
-from litgo_pipelines.observability.promql import Fault, check, check_label, parse, without_variables
+from litgo_pipelines.observability.faults import Fault
+from litgo_pipelines.observability.promql import check, check_label, parse, without_variables
 from litgo_pipelines.observability.series import Names, Recorded, alert_series, exported
+from litgo_pipelines.observability.templates import labels_in_legend, labels_in_template, queries_in_template
 from litgo_pipelines.settings import LitgoError
 
 _RULE_ENDS: Final = (".yaml", ".yml")
-_LABEL_IN_TEMPLATE: Final = re.compile(r"\$labels\.(\w+)")
-_LABEL_IN_LEGEND: Final = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
+_NO_ALIASES: Final = ("expr", "alert", "record")
+_ALIAS: Final = "!alias"
 _LABEL_VALUES: Final = re.compile(r"label_values\(\s*(?:(?P<of>.+?)\s*,\s*)?(?P<label>\w+)\s*\)", re.DOTALL)
 _QUERY_RESULT: Final = re.compile(r"query_result\((?P<of>.+)\)", re.DOTALL)
+
+
+class _Alias(str):
+    """An alias of YAML where Prometheus reads its name in place of what it stands for."""
+
+
+class _RuleLoader(yaml.SafeLoader):
+    """Reads rules as Prometheus does: its expressions and names are YAML's bare nodes, of which aliases are not resolved."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event() if self.check_event(yaml.AliasEvent) else None  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        if event is None or not isinstance(index, yaml.ScalarNode) or index.value not in _NO_ALIASES:
+            return node
+        return yaml.ScalarNode(_ALIAS, event.anchor, event.start_mark, event.end_mark)
+
+
+_RuleLoader.add_constructor(_ALIAS, lambda _, node: _Alias(node.value))
 
 
 @dataclass(frozen=True)
@@ -48,6 +68,8 @@ class Expression:
 
     Attributes:
         shows: texts that show labels of its result, and the labels.
+        adds: labels that its rule adds to the result.
+        alias: what of its rule is written as an alias of YAML.
         grafana: whether Grafana's variables may stand in it.
         presence: whether only the labels of its result are asked for.
     """
@@ -57,6 +79,7 @@ class Expression:
     text: str
     shows: tuple[tuple[str, str], ...] = ()
     adds: frozenset[str] = frozenset()
+    alias: str | None = None
     alert: bool = False
     grafana: bool = False
     presence: bool = False
@@ -103,7 +126,8 @@ def known_names(rule_files: Sequence[Path]) -> Names:
 def expressions(path: Path) -> Iterator[Expression]:
     """All expressions of a file, from top to bottom."""
     if path.suffix in _RULE_ENDS:
-        yield from (_of_rule(path, group, rule) for group, rule in _rules(path))
+        for group, rule in _rules(path):
+            yield from _of_rule(path, group, rule)
     elif path.suffix == ".json":
         yield from _of_dashboard(path, _read(path, json.loads))
     else:
@@ -113,9 +137,15 @@ def expressions(path: Path) -> Iterator[Expression]:
 def _findings(one: Expression, names: Names) -> Iterator[Finding]:
     text = without_variables(one.text) if one.grafana else one.text
     faults = check(f"count({text}\n)" if one.presence else text, names, alert=one.alert)
-    labels = (None if label in one.adds else check_label(label, names, text, where) for where, label in one.shows)
+    if one.alias is not None:
+        faults = [_aliased(one.alias)]
+    labels = (check_label(label, names, text, where, one.adds) for where, label in one.shows)
     for fault in dict.fromkeys([*faults, *(fault for fault in labels if fault is not None)]):
         yield Finding(_shown(one.file), one.where, one.text.strip(), fault.rule, fault.part, fault.wrong, fault.instead)
+
+
+def _aliased(what: str) -> Fault:
+    return Fault("yaml-alias", what, "Prometheus takes the name of an alias for what it stands for, here alone", f"{what} in full")
 
 
 def _shown(path: Path) -> str:
@@ -134,19 +164,22 @@ def _read(path: Path, load: Any) -> Any:
 
 def _rules(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each rule of a file with its group's name."""
-    held = _read(path, yaml.safe_load)
+    held = _read(path, lambda text: yaml.load(text, _RuleLoader))
     try:
         yield from ((str(group["name"]), rule) for group in held["groups"] for rule in group["rules"])
     except (KeyError, TypeError):
         raise UnreadableFile(f"{path} holds no groups of rules: `promtool check rules` says what is missing") from None
 
 
-def _of_rule(path: Path, group: str, rule: Mapping[str, Any]) -> Expression:
-    name = str(rule.get("alert", rule.get("record", "?")))
-    templates = {**(rule.get("annotations") or {}), **(rule.get("labels") or {})}
-    shows = tuple((f"{key}: {label}", label) for key, text in templates.items() for label in _LABEL_IN_TEMPLATE.findall(str(text)))
-    adds = frozenset(rule.get("labels") or ())
-    return Expression(path, f"{group} / {name}", str(rule.get("expr", "")), shows, adds, alert="alert" in rule)
+def _of_rule(path: Path, group: str, rule: Mapping[str, Any]) -> Iterator[Expression]:
+    where = f"{group} / {rule.get('alert', rule.get('record', '?'))}"
+    labels = rule.get("labels") or {}
+    templates = [(str(key), str(text)) for held in (rule.get("annotations") or {}, labels) for key, text in held.items()]
+    shows = tuple((f"{key}: {label}", label) for key, text in templates for label in labels_in_template(text))
+    alias = next((f"{key}: *{rule[key]}" for key in _NO_ALIASES if isinstance(rule.get(key), _Alias)), None)
+    yield Expression(path, where, str(rule.get("expr", "")), shows, frozenset(labels), alias, alert="alert" in rule)
+    for key, text in templates:
+        yield from (Expression(path, f"{where} / {key}", query) for query in queries_in_template(text))
 
 
 def _of_dashboard(path: Path, board: Any) -> Iterator[Expression]:
@@ -174,7 +207,7 @@ def _panels(panels: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
 
 
 def _legend(text: Any) -> tuple[tuple[str, str], ...]:
-    return tuple((str(text), label) for label in _LABEL_IN_LEGEND.findall(str(text or "")))
+    return tuple((str(text), label) for label in labels_in_legend(str(text or "")))
 
 
 def _of_variable(path: Path, variable: Mapping[str, Any]) -> Iterator[Expression]:

@@ -3,47 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
-from operator import add, mul, sub, truediv
-from typing import Final, Literal, get_args
+from typing import Final
 
 import promql_parser as ql
 
+from litgo_pipelines.observability.conditions import check_condition
+from litgo_pipelines.observability.faults import RULES, Fault, shortened, written
 from litgo_pipelines.observability.series import (
+    FOREIGN,
     TARGET,
     Names,
     Series,
-    anywhere,
     bare,
     children,
-    counts_events,
-    divides_events,
-    is_rate,
+    fits,
     is_vector,
+    keeps,
     labels_of,
     name_of,
     rated_buckets,
-    walk,
+    selected,
 )
-
-Rule = Literal[
-    "parse",
-    "unknown-metric",
-    "unknown-label",
-    "impossible-value",
-    "unmatched-labels",
-    "counter-without-rate",
-    "rate-of-gauge",
-    "quantile",
-    "short-window",
-    "ratio-without-guard",
-    "bare-rate",
-    "exception",
-]
-RULES: Final[tuple[Rule, ...]] = get_args(Rule)
+from litgo_pipelines.observability.templates import VARIABLE
 
 SCRAPE_INTERVAL: Final = timedelta(seconds=15)
 SHORTEST_WINDOW: Final = 4 * SCRAPE_INTERVAL
@@ -54,28 +39,9 @@ _RATES: Final = frozenset({"rate", "irate", "increase"})
 _OF_GAUGES: Final = frozenset({"delta", "idelta", "deriv", "predict_linear"})
 _OF_SAMPLES: Final = frozenset({"changes", "resets", "count_over_time", "present_over_time", "absent_over_time"})
 _OF_PRESENCE: Final = frozenset({"absent", "timestamp", "count", "group"})
-_ARITHMETIC: Final[Mapping[str, Callable[[float, float], float]]] = {"+": add, "-": sub, "*": mul, "/": truediv}
 _SETS: Final = frozenset({"and", "or", "unless"})
-_COMPARED: Final = frozenset({">", ">=", "<", "<=", "==", "!="})
-_ERRORS: Final = re.compile(r"err|fail|timeout|retr|fallback|expired|declined|canceled|unknown|5xx|broken|malformed|overtaken")
 _EXCEPTION: Final = re.compile(r"#\s*lint:(?P<said>[^\n]*)")
 _EXCEPTED: Final = re.compile(r"\s*(?P<rule>[\w-]+)\s+because\s+\S.*")
-_VARIABLE: Final = "__variable__"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with an expression.
-
-    Attributes:
-        part: the part of the expression that is meant.
-        instead: what to write.
-    """
-
-    rule: Rule
-    part: str
-    wrong: str
-    instead: str
 
 
 def check(expression: str, names: Names, *, alert: bool = False) -> list[Fault]:
@@ -90,7 +56,7 @@ def check(expression: str, names: Names, *, alert: bool = False) -> list[Fault]:
     if isinstance(parsed, Fault):
         return [parsed]
     try:
-        found = list(dict.fromkeys([*_below(parsed, names, _Use()), *(_alert(parsed, names) if alert else ())]))
+        found = list(dict.fromkeys([*_below(parsed, names, _Use()), *(check_condition(parsed, names) if alert else ())]))
     except RecursionError:
         return [_unparsed(expression, "it is nested too deep")]
     return _without_exceptions(expression, found)
@@ -114,16 +80,23 @@ def without_variables(expression: str) -> str:
     text = re.sub(r"\$\{__interval\}|\$__interval\b", f"{SCRAPE_INTERVAL.seconds}s", text)
     text = re.sub(r"\$\{?__(interval_ms|range_s|range_ms|from|to)\b\}?", "60", text)
     text = re.sub(r"\[\s*(\$[A-Za-z_]\w*|\$\{[A-Za-z_]\w*\})\s*([\]:])", r"[5m\2", text)
-    return re.sub(r"\$[A-Za-z_]\w*|\$\{[A-Za-z_]\w*(:\w+)?\}|\[\[\w+\]\]", _VARIABLE, text)
+    return re.sub(r"\$[A-Za-z_]\w*|\$\{[A-Za-z_]\w*(:\w+)?\}|\[\[\w+\]\]", VARIABLE, text)
 
 
-def check_label(label: str, names: Names, expression: str, where: str) -> Fault | None:
-    """What is wrong with a text that shows a label of an expression's result; None where the result bears it, or may."""
+def check_label(label: str, names: Names, expression: str, where: str, added: frozenset[str] = frozenset()) -> Fault | None:
+    """What is wrong with a text that shows a label of an expression's result; None where the result bears it, or may.
+
+    Args:
+        added: labels that the rule itself adds, after its texts were made.
+    """
     parsed = parse(expression)
     try:
         labels = None if isinstance(parsed, Fault) else labels_of(parsed, names)
     except RecursionError:
         return None
+    if label in added and label not in (labels or ()):
+        wrong = f"the rule itself adds {label}, and its texts see only what the expression bears: it is shown as nothing"
+        return Fault("unknown-label", where, wrong, f"the value of {label} itself")
     return None if labels is None or label in labels else _unknown_label(label, labels, where)
 
 
@@ -158,20 +131,20 @@ def _below(node: ql.Expr, names: Names, use: _Use) -> Iterator[Fault]:
 def _selector(node: ql.VectorSelector, names: Names) -> Iterator[Fault]:
     name, asked = name_of(node), node.matchers.matchers
     if node.matchers.or_matchers:
-        yield Fault("parse", _text(node), "Prometheus knows no `or` between matchers", 'one matcher with all values: status=~"a|b"')
+        yield Fault("parse", written(node), "Prometheus knows no `or` between matchers", 'one matcher with all values: status=~"a|b"')
         return
     if name is None:
-        yield Fault("unknown-metric", _text(node), "it names no metric", "the metric's name in front of the braces")
+        yield Fault("unknown-metric", written(node), "it names no metric", "the metric's name in front of the braces")
         return
     series = names.find(name)
     if series is None:
         yield _unknown_metric(name, names)
         return
     for one in asked:
-        if one.name == "__name__" or _VARIABLE in one.name:
+        if one.name == "__name__" or VARIABLE in one.name:
             continue
         if series.labels is not None and one.name not in series.labels:
-            yield _unknown_label(one.name, series.labels, _text(node))
+            yield _unknown_label(one.name, series.labels, written(node))
         elif one.name in series.values:
             yield from _value(node, one, series.values[one.name])
 
@@ -179,7 +152,7 @@ def _selector(node: ql.VectorSelector, names: Names) -> Iterator[Fault]:
 def _unknown_metric(name: str, names: Names) -> Fault:
     if f"{name}_bucket" in names.exported:
         return Fault("unknown-metric", name, f"{name} is a histogram", f"{name}_bucket, {name}_sum or {name}_count")
-    near = get_close_matches(name, [*names.exported, *names.recorded], n=1, cutoff=0.7)
+    near = get_close_matches(name, [*names.exported, *names.recorded, *FOREIGN], n=1, cutoff=0.7)
     hint = f"{near[0]}, if that is meant" if near else "a metric that `litgo metrics list` shows, or a recording rule"
     return Fault("unknown-metric", name, f"nothing exports or records {name}", hint)
 
@@ -191,25 +164,17 @@ def _unknown_label(label: str, known: frozenset[str], where: str) -> Fault:
 
 
 def _value(node: ql.VectorSelector, asked: ql.Matcher, known: frozenset[str]) -> Iterator[Fault]:
-    if _VARIABLE in asked.value:
+    if VARIABLE in asked.value:
         return
     exact = asked.op in (ql.MatchOp.Equal, ql.MatchOp.NotEqual)
     # An alternative that is a plain word must be a value by itself, so that a misspelt one shows among right ones.
     wanted = [asked.value] if exact else asked.value.split("|") if re.fullmatch(r"[\w|]+", asked.value) else []
     strange = [one for one in wanted if one not in known]
-    if not exact and not wanted and not any(_matches(asked.value, one) for one in known):
+    if not exact and not wanted and not any(fits(asked.value, one) for one in known):
         strange = [asked.value]
     for one in strange:
         said = ", ".join(sorted(known))
-        yield Fault("impossible-value", _text(node), f"{asked.name} is never {one!r}", f"one of: {said}")
-
-
-def _matches(pattern: str, value: str) -> bool:
-    try:
-        return re.fullmatch(pattern, value) is not None
-    except re.error:
-        # Go's regular expressions know things that Python's do not; what cannot be judged may match.
-        return True
+        yield Fault("impossible-value", written(node), f"{asked.name} is never {one!r}", f"one of: {said}")
 
 
 def _unrated(node: ql.VectorSelector, series: Series, use: _Use) -> Iterator[Fault]:
@@ -217,16 +182,16 @@ def _unrated(node: ql.VectorSelector, series: Series, use: _Use) -> Iterator[Fau
     if series.kind == "bucket" and use.quantile:
         yield Fault(
             "quantile",
-            _text(node),
+            written(node),
             f"{name} counts from the beginning of time: a quantile of it hardly moves",
-            f"histogram_quantile(0.95, sum by (le) (rate({_text(node)}[5m])))",
+            f"histogram_quantile(0.95, sum by (le) (rate({written(node)}[5m])))",
         )
     elif series.kind in ("counter", "bucket"):
         yield Fault(
             "counter-without-rate",
-            _text(node),
+            written(node),
             f"{name} only ever grows, so its value says nothing by itself",
-            f"rate({_text(node)}[5m]), or increase(...) for a number of events",
+            f"rate({written(node)}[5m]), or increase(...) for a number of events",
         )
 
 
@@ -252,22 +217,22 @@ def _range(node: ql.Call, selector: ql.VectorSelector, window: timedelta | None,
     if name in _RATES | _OF_GAUGES and window is not None and window < SHORTEST_WINDOW:
         yield Fault(
             "short-window",
-            _text(node),
+            written(node),
             f"a window below {SHORTEST_WINDOW.seconds} s (4 scrapes) is often empty",
             f"[{SHORTEST_WINDOW.seconds}s] or longer; [$__rate_interval] in Grafana",
         )
-    if series is None or series.kind == "foreign":
+    if series is None:
         return
     counts = series.kind in ("counter", "bucket")
     if name in _RATES and not counts:
         what = "a recording rule: rate goes first, then sums" if series.kind == "recorded" else "a gauge, which may fall"
-        yield Fault("rate-of-gauge", _text(node), f"{name_of(selector)} is {what}", f"delta(...) or deriv(...) of a gauge, not {name}")
+        yield Fault("rate-of-gauge", written(node), f"{name_of(selector)} is {what}", f"delta(...) or deriv(...) of a gauge, not {name}")
     if counts and name not in _RATES | _OF_SAMPLES:
         yield Fault(
             "counter-without-rate",
-            _text(node),
+            written(node),
             f"{name_of(selector)} only ever grows, and begins anew when its exporter does: {name} is for gauges",
-            f"rate({_text(selector)}[5m]) or increase(...)",
+            f"rate({written(selector)}[5m]) or increase(...)",
         )
 
 
@@ -279,7 +244,7 @@ def _subquery(node: ql.Call, below: ql.SubqueryExpr, names: Names) -> Iterator[F
         return
     if node.func.name in _RATES:
         yield Fault(
-            "rate-of-gauge", _text(node), "what a subquery computes is no counter", f"{node.func.name}(metric[5m]) first, then the rest"
+            "rate-of-gauge", written(node), "what a subquery computes is no counter", f"{node.func.name}(metric[5m]) first, then the rest"
         )
     yield from _below(inner, names, _Use(presence=node.func.name in _OF_SAMPLES))
 
@@ -288,7 +253,7 @@ def _quantile(node: ql.Call, names: Names) -> Iterator[Fault]:
     level, below = node.args
     if isinstance(level, ql.NumberLiteral) and not 0 <= level.val <= 1:
         yield Fault(
-            "quantile", _text(node), f"a quantile is between 0 and 1, not {level.val:g}", f"{level.val / 100:g}, if percent are meant"
+            "quantile", written(node), f"a quantile is between 0 and 1, not {level.val:g}", f"{level.val / 100:g}, if percent are meant"
         )
     found = list(_below(below, names, _Use(quantile=True)))
     yield from found
@@ -297,14 +262,14 @@ def _quantile(node: ql.Call, names: Names) -> Iterator[Fault]:
     if not rated_buckets(below, names):
         yield Fault(
             "quantile",
-            _text(node),
+            written(node),
             "it is not made of rates of a histogram's buckets",
             "histogram_quantile(0.95, sum by (le) (rate(..._bucket[5m])))",
         )
     labels = labels_of(below, names)
     if labels is not None and "le" not in labels:
         yield Fault(
-            "quantile", _text(node), "the aggregation drops le, the bounds of the buckets", "sum by (le, ...) (rate(..._bucket[5m]))"
+            "quantile", written(node), "the aggregation drops le, the bounds of the buckets", "sum by (le, ...) (rate(..._bucket[5m]))"
         )
 
 
@@ -313,7 +278,7 @@ def _label_sources(node: ql.Call, names: Names) -> Iterator[Fault]:
     sources = node.args[3:4] if node.func.name == "label_replace" else node.args[3:]
     for source in sources:
         if isinstance(source, ql.StringLiteral) and source.val and labels is not None and source.val not in labels:
-            yield _unknown_label(source.val, labels, _text(node))
+            yield _unknown_label(source.val, labels, written(node))
 
 
 def _aggregate(node: ql.AggregateExpr, names: Names, use: _Use) -> Iterator[Fault]:
@@ -322,11 +287,11 @@ def _aggregate(node: ql.AggregateExpr, names: Names, use: _Use) -> Iterator[Faul
     yield from _below(node.expr, names, _Use(use.presence or str(node.op) in _OF_PRESENCE, use.quantile))
     labels = labels_of(node.expr, names)
     if node.modifier is not None and labels is not None:
-        yield from (_unknown_label(one, labels, _text(node)) for one in _strange(node.modifier.labels, labels))
+        yield from (_unknown_label(one, labels, written(node)) for one in _strange(node.modifier.labels, labels))
 
 
 def _strange(asked: Sequence[str], labels: frozenset[str]) -> list[str]:
-    return [one for one in asked if one not in labels and _VARIABLE not in one]
+    return [one for one in asked if one not in labels and VARIABLE not in one]
 
 
 def _both(node: ql.BinaryExpr, names: Names, use: _Use) -> Iterator[Fault]:
@@ -335,6 +300,38 @@ def _both(node: ql.BinaryExpr, names: Names, use: _Use) -> Iterator[Fault]:
     yield from _below(node.rhs, names, _Use(use.presence or (presence and isinstance(bare(node.rhs), ql.VectorSelector)), use.quantile))
     if is_vector(node.lhs) and is_vector(node.rhs):
         yield from _matching(node, labels_of(node.lhs, names), labels_of(node.rhs, names))
+        if str(node.op) not in _SETS:
+            yield from _one_sided(node, names)
+
+
+def _one_sided(node: ql.BinaryExpr, names: Names) -> Iterator[Fault]:
+    """Sides of one metric that are matched by a label that only one of them fixes: each meets itself, or nothing."""
+    asked = {label for side in (node.lhs, node.rhs) for one in selected(side, names) for label in one.asked}
+    for label in sorted(asked):
+        if _is_matched_by(node, label) and _is_fixed_apart(label, node, names):
+            yield Fault(
+                "one-sided-filter",
+                written(node),
+                f"both sides are of one metric and matched by {label}, which they fix differently: each series meets itself, or nothing",
+                f"sum(...) {node.op} sum(...), or sums by the other labels",
+            )
+
+
+def _is_fixed_apart(label: str, node: ql.BinaryExpr, names: Names) -> bool:
+    """Whether both sides keep the label, and only one asks for it, or each otherwise, of the same metric, window and moment."""
+    if not keeps(node.lhs, label, names) or not keeps(node.rhs, label, names):
+        return False
+    left, right = (list(selected(side, names, keeping=label)) for side in (node.lhs, node.rhs))
+    alone = [(mine, theirs) for mine in left for theirs in right if mine not in right and theirs not in left]
+    return any(mine.source == theirs.source and mine.asked.get(label) != theirs.asked.get(label) for mine, theirs in alone)
+
+
+def _is_matched_by(node: ql.BinaryExpr, label: str) -> bool:
+    matching = node.modifier.matching if node.modifier else None
+    if matching is None:
+        return True
+    listed = label in matching.labels
+    return listed if matching.type == ql.LabelModifierType.Include else not listed
 
 
 def _matching(node: ql.BinaryExpr, left: frozenset[str] | None, right: frozenset[str] | None) -> Iterator[Fault]:
@@ -344,7 +341,7 @@ def _matching(node: ql.BinaryExpr, left: frozenset[str] | None, right: frozenset
         if str(node.op) != "or" and left is not None and right is not None and left != right:
             yield Fault(
                 "unmatched-labels",
-                _text(node),
+                written(node),
                 f"the left side has {_listed(left)}, the right side {_listed(right)}: nothing matches",
                 f"{node.op} on ({', '.join(sorted((left & right) - TARGET))}), or the same labels on both sides",
             )
@@ -367,92 +364,6 @@ def _listed(labels: frozenset[str]) -> str:
     return "no labels" if not labels else "the labels " + ", ".join(sorted(labels))
 
 
-def _alert(node: ql.Expr, names: Names) -> Iterator[Fault]:
-    if any(not guarded for guarded in _ratios(node, names, guarded=False)):
-        yield Fault(
-            "ratio-without-guard",
-            _text(node),
-            "it divides, and where little happens one event is a large share",
-            "(...) and on (...) (sum by (...) (increase(..._total[1h])) >= 20)",
-        )
-    for one in walk(node):
-        if isinstance(one, ql.BinaryExpr) and str(one.op) in _COMPARED:
-            yield from _bare_rate(one, names)
-
-
-def _ratios(node: ql.Expr, names: Names, *, guarded: bool) -> Iterator[bool]:
-    """For each smallest part that divides by events, whether a minimum of events stands beside it."""
-    match bare(node):
-        case ql.BinaryExpr() as both if str(both.op) in _SETS:
-            op = str(both.op)
-            yield from _ratios(both.lhs, names, guarded=guarded or (op != "or" and _is_guard(both.rhs, names, enough=op == "and")))
-            yield from _ratios(both.rhs, names, guarded=guarded or (op == "and" and _is_guard(both.lhs, names, enough=True)))
-        case other if divides_events(other, names):
-            yield guarded
-
-
-def _is_guard(node: ql.Expr, names: Names, *, enough: bool) -> bool:
-    """Whether it asks for a minimum of events (`enough`) or, behind `unless`, for less than one."""
-    match bare(node):
-        case ql.BinaryExpr() as both if str(both.op) == "and":
-            return enough and any(_is_guard(side, names, enough=enough) for side in (both.lhs, both.rhs))
-        case ql.BinaryExpr() as both if str(both.op) in (">", ">=", "<", "<="):
-            more = (str(both.op) in (">", ">=")) == enough
-            volume, least = (both.lhs, _constant(both.rhs)) if more else (both.rhs, _constant(both.lhs))
-            if least is None or divides_events(volume, names) or not counts_events(volume, names):
-                return False
-            # More than no event is any event.
-            return least >= 1 or (least > 0 and anywhere(volume, names, _is_per_second))
-        case _:
-            return False
-
-
-def _constant(node: ql.Expr) -> float | None:
-    """The number that an expression comes to where it is made of numbers alone."""
-    match bare(node):
-        case ql.NumberLiteral() as number:
-            return number.val
-        case ql.UnaryExpr() as unary:
-            value = _constant(unary.expr)
-            return None if value is None else -value
-        case ql.BinaryExpr() as both if str(both.op) in _ARITHMETIC:
-            left, right = _constant(both.lhs), _constant(both.rhs)
-            return None if left is None or not right else _ARITHMETIC[str(both.op)](left, right)
-        case _:
-            return None
-
-
-def _is_per_second(node: ql.Expr, names: Names) -> bool:
-    return is_rate(node, names) and isinstance(node, ql.Call) and node.func.name != "increase"
-
-
-def _bare_rate(node: ql.BinaryExpr, names: Names) -> Iterator[Fault]:
-    sides = (node.lhs, node.rhs)
-    limits = [limit for limit in map(_constant, sides) if limit is not None]
-    rates = [one for side in sides for one in walk(side) if isinstance(one, ql.Call) and one.func.name in ("rate", "irate")]
-    if not limits or limits[0] == 0 or not rates or divides_events(node, names):
-        return
-    if any(isinstance(one, ql.Call) and one.func.name == "histogram_quantile" for side in sides for one in walk(side)):
-        return
-    for rate in rates:
-        selected = [one for one in walk(rate) if isinstance(one, ql.VectorSelector)]
-        if any(_tells_of_errors(one) for one in selected):
-            yield Fault(
-                "bare-rate",
-                _text(node),
-                f"{limits[0]:g} a second is much or little depending on how many there are",
-                "a ratio: sum(rate(errors[5m])) / sum(rate(all[5m])) > 0.1 and sum(increase(all[5m])) >= 20",
-            )
-
-
-def _tells_of_errors(selector: ql.VectorSelector) -> bool:
-    said = [
-        name_of(selector) or "",
-        *(one.value for one in selector.matchers.matchers if one.name in ("status", "outcome", "mode", "result")),
-    ]
-    return any(_ERRORS.search(one) for one in said)
-
-
 def _without_exceptions(expression: str, found: list[Fault]) -> list[Fault]:
     """Without what comments except, and with what is wrong with the comments."""
     kept = list(found)
@@ -469,13 +380,4 @@ def _without_exceptions(expression: str, found: list[Fault]) -> list[Fault]:
 
 
 def _unparsed(expression: str, why: str) -> Fault:
-    return Fault("parse", _short(expression), f"it cannot be read: {why}", "an expression that `promtool query` takes")
-
-
-def _text(node: ql.Expr) -> str:
-    return _short(str(node).replace("{}", ""))
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 200 else f"{line[:200]}..."
+    return Fault("parse", shortened(expression), f"it cannot be read: {why}", "an expression that `promtool query` takes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final, Literal
 
 import promql_parser as ql
@@ -12,13 +13,12 @@ from prometheus_client.utils import floatToGoString
 
 from litgo_pipelines.observability.metrics import METRICS, Metric
 
-Kind = Literal["counter", "bucket", "gauge", "recorded", "foreign"]
+Kind = Literal["counter", "bucket", "gauge", "recorded"]
 
 TARGET: Final = frozenset({"job", "instance"})
 """Labels that Prometheus gives whatever it scrapes."""
 
-_FOREIGN: Final = re.compile(r"up|ALERTS(_FOR_STATE)?|(scrape|prometheus|alertmanager|process|python)_\w+")
-_COUNTING: Final = re.compile(r".*_(total|sum|count|bucket)")
+_EQUAL: Final = str(ql.MatchOp.Equal)
 _RATES: Final = frozenset({"rate", "irate", "increase"})
 
 
@@ -34,6 +34,18 @@ class Series:
     kind: Kind
     labels: frozenset[str] | None
     values: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+FOREIGN: Final[Mapping[str, Series]] = {
+    "up": Series("gauge", TARGET),
+    "scrape_duration_seconds": Series("gauge", TARGET),
+    "process_resident_memory_bytes": Series("gauge", TARGET),
+    "prometheus_tsdb_head_series": Series("gauge", TARGET),
+    "prometheus_tsdb_head_samples_appended_total": Series("counter", TARGET),
+    "prometheus_notifications_errors_total": Series("counter", TARGET | {"alertmanager"}),
+    "alertmanager_notifications_failed_total": Series("counter", TARGET | {"integration"}),
+}
+"""What is used of Prometheus' and Alertmanager's own metrics."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +81,17 @@ class Names:
             return self.exported[name]
         if name in self.recorded:
             return Series("recorded", self._recorded_labels(name), self._recorded_values(name))
-        return self._foreign(name) if _FOREIGN.fullmatch(name) else None
+        return self._alerts(name) if name in ("ALERTS", "ALERTS_FOR_STATE") else FOREIGN.get(name)
 
     def sources(self, name: str) -> Iterator[tuple[ql.Expr, Names]]:
         """Expressions that make a recorded name, each with the names that it may use: all but its own, so that a circle ends."""
-        rest = self._without(name)
-        for rule in self.recorded.get(name, ()):
-            if rule.expression is not None:
-                yield rule.expression, rest
+        yield from ((made, rest) for made, rest, _ in self.rules(name))
+
+    def rules(self, name: str) -> Iterator[tuple[ql.Expr, Names, Mapping[str, str]]]:
+        """The same, with the labels that each rule adds."""
+        if name in self.recorded:
+            rest = self._without(name)
+            yield from ((rule.expression, rest, rule.labels) for rule in self.recorded[name] if rule.expression is not None)
 
     def _without(self, name: str) -> Names:
         return replace(self, recorded={other: rules for other, rules in self.recorded.items() if other != name})
@@ -96,14 +111,10 @@ class Names:
         fixed = set.intersection(*(set(rule.labels) for rule in rules))
         return {label: frozenset(rule.labels[label] for rule in rules) for label in fixed}
 
-    def _foreign(self, name: str) -> Series:
-        if name.startswith("ALERTS"):
-            alerts = self.alerts or Series("gauge", None)
-            stored = alerts.labels if alerts.labels is None or name == "ALERTS" else alerts.labels - {"alertstate"}
-            return replace(alerts, labels=stored)
-        if name == "up" or name.startswith("scrape_"):
-            return Series("gauge", TARGET)
-        return Series("counter" if _COUNTING.fullmatch(name) else "foreign", None)
+    def _alerts(self, name: str) -> Series:
+        alerts = self.alerts or Series("gauge", None)
+        stored = alerts.labels if alerts.labels is None or name == "ALERTS" else alerts.labels - {"alertstate"}
+        return replace(alerts, labels=stored)
 
 
 def alert_series(alerts: Mapping[str, Sequence[Recorded]], names: Names) -> Series:
@@ -189,15 +200,100 @@ def is_vector(node: ql.Expr) -> bool:
             return True
 
 
+def everything(node: ql.Expr, names: Names) -> Iterator[tuple[ql.Expr, Names]]:
+    """All parts of an expression and of the recording rules that it uses, each with the names that it may use."""
+    for one in walk(node):
+        yield one, names
+        for made, rest in names.sources(name_of(one) or "") if isinstance(one, ql.VectorSelector) else ():
+            yield from everything(made, rest)
+
+
 def anywhere(node: ql.Expr, names: Names, holds: Callable[[ql.Expr, Names], bool]) -> bool:
     """Whether something holds of a part of an expression, or of the recording rules that it uses."""
-    for one in walk(node):
-        if holds(one, names):
-            return True
-        recorded = names.sources(name_of(one) or "") if isinstance(one, ql.VectorSelector) else ()
-        if any(anywhere(made, rest, holds) for made, rest in recorded):
-            return True
-    return False
+    return any(holds(one, known) for one, known in everything(node, names))
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Series that an expression is made of.
+
+    Attributes:
+        source: their name and of when they are: windows, offset.
+        asked: operators and values of what is asked of labels, by label.
+    """
+
+    source: tuple[str, ...]
+    asked: Mapping[str, frozenset[tuple[str, str]]]
+
+    @property
+    def name(self) -> str:
+        """The metric, or what a recording rule records."""
+        return self.source[0]
+
+    def is_within(self, other: Selected) -> bool:
+        """Whether it is of the same metric, asks of all labels that the other asks of, and of none for another value."""
+        both = [(self.asked.get(label, frozenset()), asked) for label, asked in other.asked.items()]
+        return self.name == other.name and all(mine and not _contradict(mine, theirs) for mine, theirs in both)
+
+
+def _contradict(one: frozenset[tuple[str, str]], other: frozenset[tuple[str, str]]) -> bool:
+    fixed, also = ({value for op, value in asked if op == _EQUAL} for asked in (one, other))
+    return bool(fixed and also) and fixed.isdisjoint(also)
+
+
+def selected(
+    node: ql.Expr, names: Names, pinned: Mapping[str, str] = MappingProxyType({}), when: tuple[str, ...] = (), keeping: str | None = None
+) -> Iterator[Selected]:
+    """All that an expression selects: what it names, and what recording rules make that of.
+
+    Args:
+        pinned: labels that are fixed from outside, for what recording rules add.
+        when: windows that are around it.
+        keeping: a label, where only recording rules are of interest that keep it.
+    """
+    match node:
+        case ql.VectorSelector():
+            asked = {label: frozenset({(_EQUAL, value)}) for label, value in pinned.items()}
+            for one in node.matchers.matchers:
+                if one.name != "__name__":
+                    asked[one.name] = asked.get(one.name, frozenset()) | {(str(one.op), one.value)}
+            yield Selected((name_of(node) or "", f"{node.offset} {node.at}", *when), asked)
+            for made, rest, fixed in made_of(node, names, pinned):
+                if keeping is None or keeps(made, keeping, rest):
+                    yield from selected(made, rest, fixed, when, keeping)
+        case ql.MatrixSelector():
+            yield from selected(node.vector_selector, names, pinned, (*when, str(node.range)), keeping)
+        case ql.SubqueryExpr():
+            yield from selected(node.expr, names, pinned, (*when, f"{node.range} {node.offset} {node.at}"), keeping)
+        case _:
+            for child in children(node):
+                yield from selected(child, names, pinned, when, keeping)
+
+
+def made_of(node: ql.VectorSelector, names: Names, pinned: Mapping[str, str]) -> Iterator[tuple[ql.Expr, Names, dict[str, str]]]:
+    """Expressions that make what a selector selects of a recorded name, with their names and the labels that stay fixed within."""
+    fixed = {**pinned, **{one.name: one.value for one in node.matchers.matchers if one.op == ql.MatchOp.Equal and one.name != "__name__"}}
+    for made, rest, added in names.rules(name_of(node) or ""):
+        if all(fixed.get(label, value) == value for label, value in added.items()):
+            yield made, rest, {label: value for label, value in fixed.items() if label not in added}
+
+
+def keeps(node: ql.Expr, label: str, names: Names) -> bool:
+    """Whether the result bears a label as what is selected bears it, and not summed away or made anew."""
+    calls = [one for one in walk(node) if isinstance(one, ql.Call) and one.func.name in ("label_replace", "label_join")]
+    if any(isinstance(call.args[1], ql.StringLiteral) and call.args[1].val == label for call in calls):
+        return False
+    labels = labels_of(node, names)
+    return label in labels if labels is not None else not any(isinstance(one, ql.AggregateExpr) for one in walk(node))
+
+
+def fits(pattern: str, value: str) -> bool:
+    """Whether a matcher's pattern takes a value."""
+    try:
+        return re.fullmatch(pattern, value) is not None
+    except re.error:
+        # Go's regular expressions know things that Python's do not; what cannot be judged may match.
+        return True
 
 
 def is_rate(node: ql.Expr, _names: Names) -> bool:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from litgo_pipelines.observability.faults import RULES, Rule
 from litgo_pipelines.observability.metrics import METRICS, Metric
-from litgo_pipelines.observability.promql import RULES, Rule, check, without_variables
+from litgo_pipelines.observability.promql import check, without_variables
 from litgo_pipelines.observability.series import Names, Recorded, alert_series, exported
 
 
@@ -20,6 +21,19 @@ def _names() -> Names:
         "triage:requests:increase1h": [_recorded("sum(increase(triage_requests_total[1h]))")],
         "service:calls:rate5m": [_recorded("sum by (service) (rate(external_calls_total[5m]))")],
         "triage:buckets:rate5m": [_recorded("sum by (le) (rate(triage_duration_seconds_bucket[5m]))")],
+        "service:calls:increase1h": [_recorded("sum by (service) (increase(external_calls_total[1h]))")],
+        "triage:by_status:rate5m": [_recorded("sum by (status) (rate(triage_requests_total[5m]))")],
+        "triage:errors_by_status:rate5m": [_recorded('sum by (status) (rate(triage_requests_total{status="error"}[5m]))')],
+        "triage:fail": [_recorded("triage:errors:ratio > 0.1 and on () triage:requests:increase1h >= 20")],
+        "part:events": [
+            _recorded("sum(increase(triage_requests_total[1h]))", part="triage"),
+            _recorded("sum(increase(matching_requests_total[1h]))", part="matching"),
+        ],
+        "part:errors": [
+            _recorded('sum(increase(triage_requests_total{status="error"}[1h]))', part="triage"),
+            _recorded('sum(increase(matching_requests_total{status="error"}[1h]))', part="matching"),
+        ],
+        "part:ratio": [_recorded("part:errors / (part:events > 0)")],
         "slo:objective": [_recorded("vector(0.999)", slo="serving"), _recorded("vector(0.99)", slo="jobs")],
         "unreadable": [Recorded(None)],
         "itself": [_recorded("itself / 2")],
@@ -59,8 +73,8 @@ PLANNED = Names(
     [
         ('rate(triage_requests_total{status="error"}[5m]) > 0.1', {"unknown-label", "bare-rate"}),
         ("increase(celery_task_failures_total[5m]) > 0", {"unknown-metric"}),
-        ("histogram_quantile(0.95, triage_duration_seconds_bucket)", {"quantile"}),
-        ("rate(triage_requests_total[1m])", set()),
+        ("histogram_quantile(0.95, triage_duration_seconds_bucket) > 5", {"quantile"}),
+        ("rate(triage_requests_total[1m]) < 0.001", set()),
     ],
 )
 def test_the_defects_of_the_plan_are_found(expression: str, broken: set[Rule]) -> None:
@@ -78,6 +92,9 @@ DEFECTS: Sequence[tuple[Rule, str]] = [
     ("unknown-metric", "sum(rate(matching_latency_seconds_bucket[5m]))"),
     ("unknown-metric", '{job="litgo-serving"}'),
     ("unknown-metric", '{__name__="open_case_count"}'),
+    ("unknown-metric", "process_resident_memori_bytes > 1"),
+    ("unknown-metric", "rate(prometheus_no_such_thing_total[5m])"),
+    ("unknown-label", "sum by (service) (rate(prometheus_notifications_errors_total[5m]))"),
     ("unknown-label", 'rate(triage_requests_total{outcome="error"}[5m])'),
     ("unknown-label", "sum by (vendor) (rate(external_calls_total[5m]))"),
     ("unknown-label", "sum without (vendor) (rate(external_calls_total[5m]))"),
@@ -101,12 +118,22 @@ DEFECTS: Sequence[tuple[Rule, str]] = [
     ("impossible-value", 'ALERTS{severity="critical"}'),
     ("unmatched-labels", "sum by (service) (rate(external_calls_total[5m])) / sum(rate(external_calls_total[5m]))"),
     ("unmatched-labels", "breaker_open == 1 and frozen == 1"),
+    ("one-sided-filter", 'rate(triage_requests_total{status="error"}[5m]) / rate(triage_requests_total[5m])'),
+    ("one-sided-filter", 'rate(triage_requests_total{status!="ok"}[5m]) / rate(triage_requests_total[5m])'),
+    ("one-sided-filter", 'rate(triage_requests_total{status="error"}[5m]) / rate(triage_requests_total{status="ok"}[5m])'),
+    ("one-sided-filter", 'rate(triage_requests_total{status="error"}[5m]) > 0.1 * rate(triage_requests_total[5m])'),
+    (
+        "one-sided-filter",
+        'sum by (service, outcome) (rate(external_calls_total{outcome="timeout"}[5m]))'
+        " / on (service, outcome) sum by (service, outcome) (rate(external_calls_total[5m]))",
+    ),
+    ("one-sided-filter", "triage:errors_by_status:rate5m / triage:by_status:rate5m"),
     ("counter-without-rate", "triage_requests_total > 100"),
     ("counter-without-rate", "sum(offers_created_total)"),
     ("counter-without-rate", "triage_duration_seconds_sum / triage_duration_seconds_count"),
     ("counter-without-rate", "avg_over_time(offers_created_total[1h])"),
     ("counter-without-rate", "delta(offers_created_total[1h])"),
-    ("counter-without-rate", "prometheus_http_requests_total"),
+    ("counter-without-rate", "prometheus_notifications_errors_total"),
     ("rate-of-gauge", "rate(active_offers_count[5m])"),
     ("rate-of-gauge", "increase(service:calls:rate5m[5m])"),
     ("rate-of-gauge", "rate(sum(rate(offers_created_total[5m]))[1h:])"),
@@ -146,6 +173,12 @@ def test_a_defect_is_found_once(rule: Rule, expression: str) -> None:
         "histogram_quantile(0.95, sum by (le) (increase(triage_duration_seconds_bucket[1h])))",
         "histogram_quantile(0.95, triage:buckets:rate5m)",
         "rate(triage_duration_seconds_sum[5m]) / rate(triage_duration_seconds_count[5m])",
+        'sum by (service) (rate(external_calls_total{outcome="timeout"}[5m])) / sum by (service) (rate(external_calls_total[5m]))',
+        'rate(triage_requests_total{status="error"}[5m]) / ignoring (status) sum without (status) (rate(triage_requests_total[5m]))',
+        'rate(triage_requests_total{status="error"}[5m]) / rate(triage_requests_total{status="error"}[5m] offset 1d)',
+        'rate(triage_requests_total{status="error"}[5m]) / rate(triage_requests_total[5m] offset 1d)',
+        'rate(triage_requests_total[5m]) and rate(triage_requests_total{status="error"}[5m]) > 1',
+        'slo:objective{slo="jobs"} - on () slo:objective{slo="serving"}',
         "deriv(disk_free_bytes[1h])",
         "max_over_time(active_offers_count[1h])",
         "max_over_time(sum(rate(offers_created_total[5m]))[1h:])",
@@ -204,6 +237,153 @@ def test_an_alert_needs_enough_events_and_ratios(expression: str, broken: list[R
     """What divides needs a minimum of events beside it, and errors a second are no share; a dashboard may show either."""
     assert rules(expression, alert=True) == broken
     assert rules(expression) == []
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "job_overdue",
+        "sum(triage:by_status:rate5m)",
+        "sum(rate(triage_requests_total[5m]))",
+        "active_offers_count > bool 5",
+        "clamp_max(job_overdue, 1)",
+        "vector(1)",
+        "vector(1) == 1",
+        "vector(scalar(active_offers_count > 5))",
+        "job_overdue == job_overdue",
+        "sum(rate(triage_requests_total[5m])) >= 0",
+        "-1 < sum(increase(triage_requests_total[5m]))",
+        "(active_offers_count > bool 5) >= 0",
+        "(max(active_offers_count) > 5) or vector(0)",
+        "max(job_overdue) and on () max(frozen)",
+        "disk_free_bytes / (disk_size_bytes > 0)",
+        "sum(triage:requests:increase1h)",
+    ],
+)
+def test_an_alert_that_nothing_decides_is_found(expression: str) -> None:
+    """It fires for whatever is there; a dashboard may show all of it."""
+    assert rules(expression, alert=True) == ["always-fires"]
+    assert rules(expression) == []
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "job_overdue == 1",
+        "absent(job_overdue)",
+        'absent_over_time(up{job="litgo-serving"}[5m])',
+        "(active_offers_count > bool 5) == 1",
+        "clamp_max(job_overdue == 1, 1)",
+        "count by (job) (job_overdue > 0)",
+        "max(fairness_gini) and on () min(fairness_kept) == 0",
+        "max by (version) (serving_model_info) unless on (version) max by (version) (champion_info)",
+        "(sum(up) or vector(0)) == 0",
+        "max(job_overdue) == 1 or max(tick_failed) == 1",
+        "triage:fail",
+        'ALERTS{alertname="BreakerOpen",alertstate="firing"}',
+        "fairness_gini_week_change >= 0",
+        "hour() > 8",
+        "sum(rate(triage_requests_total[5m])) <= 0",
+        "sum(increase(cases_created_total[1h])) - sum(increase(contracts_created_total[1h])) >= 0",
+    ],
+)
+def test_an_alert_that_something_decides_passes(expression: str) -> None:
+    """A comparison, also within or in a recording rule; what must be missing; another alert."""
+    assert rules(expression, alert=True) == []
+
+
+BY_SERVICE = (
+    'sum by (service) (rate(external_calls_total{outcome="timeout"}[1h])) / sum by (service) (rate(external_calls_total[1h])) > 0.1'
+)
+SHARES = 'sum(rate(triage_requests_total{status="error"}[5m])) > 0.1 * sum(rate(triage_requests_total[5m]))'
+ENOUGH = "sum(increase(triage_requests_total[1h])) > 20"
+
+
+@pytest.mark.parametrize(
+    ("expression", "is_guarded"),
+    [
+        (f"{RATIO} and sum(increase(cases_created_total[1h])) > 20", False),
+        (f"{RATIO} and on () service:calls:increase1h > 20", False),
+        (f'{RATIO} and sum(increase(triage_requests_total{{status="error"}}[1h])) > 5', True),
+        (f"triage:errors:ratio > 0.1 and {ENOUGH}", True),
+        (f"avg_over_time(triage:errors:ratio[1h]) > 0.1 and {ENOUGH}", True),
+        (f"triage:errors:ratio > 0.1 and {ENOUGH.replace('>', '> bool')}", False),
+        (f"triage:errors:ratio > 0.1 unless on () ({ENOUGH.replace('>', '<')} or frozen == 1)", True),
+        (f"triage:errors:ratio > 0.1 unless on () ({ENOUGH.replace('>', '<')} and on () frozen == 1)", False),
+        ("triage:fail", True),
+        (f"({RATIO} and {ENOUGH}) and sum(rate(api_retries_total[5m])) / sum(rate(external_calls_total[5m])) > 0.1", False),
+        (f"count({RATIO} and {ENOUGH}) > 0", True),
+        ('sum(increase(triage_requests_total{status="error"}[1h])) / (sum(increase(triage_requests_total[1h])) >= 20) > 0.1', True),
+        (f"{BY_SERVICE} and on () sum(increase(external_calls_total[1h])) > 20", False),
+        (f"{BY_SERVICE} and on (service) service:calls:increase1h > 20", True),
+        (
+            f"{BY_SERVICE.replace('[1h]))  >', '>')} and on (service) sum by (service, outcome) (increase(external_calls_total[1h])) > 20",
+            True,
+        ),
+        ('part:ratio{part="triage"} > 0.1 and part:events{part="triage"} >= 20', True),
+        ('part:ratio{part="triage"} > 0.1 and part:errors{part="triage"} >= 5', True),
+        ('part:ratio{part="triage"} > 0.1 and on () part:events{part="matching"} >= 20', False),
+        (
+            'sum(rate(api_timeouts_total{service="openai"}[1h])) / sum(rate(external_calls_total{service="openai"}[1h]))'
+            " > 0.1 and sum(increase(external_calls_total[1h])) > 20",
+            False,
+        ),
+        (SHARES, False),
+        (f"{SHARES} and {ENOUGH}", True),
+        (f"{SHARES} and sum(increase(cases_created_total[1h])) > 20", False),
+        ("0.1 * sum(triage:by_status:rate5m) < sum(triage:errors_by_status:rate5m)", False),
+        (f"{SHARES.replace('> 0.1', '- 0.1')} > 0", False),
+        (f"{SHARES} + 0.001", False),
+        ("sum(offers_active) > 2 * sum(increase(cases_created_total[1h]))".replace("offers_active", "active_offers_count"), False),
+        ("sum(active_offers_count) > 2 * sum(increase(cases_created_total[1h])) + 3", True),
+        (
+            "sum(jobs_due) - sum(done) > 0".replace("jobs_due", "triage:by_status:rate5m").replace(
+                "done", "triage:by_status:rate5m offset 1d"
+            ),
+            True,
+        ),
+    ],
+)
+def test_a_guard_is_of_what_the_ratio_is_a_share_of(expression: str, is_guarded: bool) -> None:
+    """Of the same metric and as fine, also through recording rules; what compares two volumes is a ratio as well."""
+    assert rules(expression, alert=True) == ([] if is_guarded else ["ratio-without-guard"])
+
+
+@pytest.mark.parametrize(
+    ("metric", "matcher", "is_of_errors"),
+    [
+        ("serving_request_duration_seconds_count", 'status=~"5.."', True),
+        ("serving_request_duration_seconds_count", 'status=~"5\\\\d\\\\d"', True),
+        ("serving_request_duration_seconds_count", 'status=~"5[0-9]{2}|429"', True),
+        ("serving_request_duration_seconds_count", 'status="5xx"', True),
+        ("serving_request_duration_seconds_count", 'status="500"', True),
+        ("serving_request_duration_seconds_count", 'status!="ok"', True),
+        ("serving_request_duration_seconds_count", 'status!~"2..|3.."', True),
+        ("serving_request_duration_seconds_count", 'status!~"5.."', False),
+        ("serving_request_duration_seconds_count", 'status!="404"', False),
+        ("serving_request_duration_seconds_count", 'status=~"2..|5.."', False),
+        ("serving_request_duration_seconds_count", 'status="200"', False),
+        ("serving_request_duration_seconds_count", 'route="/v1/errors"', False),
+        ("triage_requests_total", 'status!="ok"', True),
+        ("external_calls_total", 'outcome!="ok"', True),
+        ("external_calls_total", 'outcome=~"http_.*"', True),
+        ("external_calls_total", 'outcome=~"ok|timeout"', False),
+        ("job_runs_total", 'status=~"success|failure"', False),
+        ("service_operations_total", 'mode!="primary"', True),
+        ("offers_created_total", "", False),
+        ("api_timeouts_total", "", True),
+    ],
+)
+def test_errors_are_told_by_names_and_by_how_it_ended(metric: str, matcher: str, is_of_errors: bool) -> None:
+    """Codes in any writing, and what leaves out what ended well; not what takes good and bad."""
+    broken = [one for one in rules(f"sum(rate({metric}{{{matcher}}}[5m])) > 0.1", alert=True) if one != "impossible-value"]
+    assert broken == (["bare-rate"] if is_of_errors else [])
+
+
+def test_a_bare_rate_is_found_behind_a_recording_rule() -> None:
+    """What is recorded is as bare as what is written."""
+    assert rules("sum(triage:errors_by_status:rate5m) > vector(0.1)", alert=True) == ["bare-rate"]
+    assert rules("sum(triage:by_status:rate5m) > 0.1", alert=True) == []
 
 
 def test_a_finding_says_what_to_write() -> None:
