@@ -46,7 +46,7 @@ def dagster_facts(
         clock: tells the time, aware.
         definitions: the code location, `litgo_pipelines.definitions.defs`.
     """
-    repository = reading.repository_of(definitions)
+    repository = reading.repository_of(definitions.get_repository_def())
     return DagsterFacts(repository, str(settings.dagster_home), services.dagster, engine, clock)
 
 
@@ -111,6 +111,7 @@ def _read(instance: dg.DagsterInstance, engine: Engine, repository: Repository, 
     instigators = reading.instigators(instance, repository)
     before = _cursors(instance, engine, repository, instigators, at)
     with reading.connect(instance) as storage:
+        before = _counted_anew(storage, engine, before, at)
         updated = reading.ended_after(storage, before.runs - reading.OVERLAP)
         progress = reading.in_progress(storage)
         ticks = reading.ticks(storage, instigators, before.ticks)
@@ -127,7 +128,7 @@ def _read(instance: dg.DagsterInstance, engine: Engine, repository: Repository, 
         if runs or dues or any(run_counts.ended(one.new) for one in ticks.values()):
             run_counts.count(connection, runs, max(seen.values(), default=None), ticks, dues, at)
         ends = run_counts.last_ends(connection)
-        missed = run_counts.missed(connection, [one.job for one in repository.schedules])
+    missed = _missed(instance, engine, repository)
     beats = heartbeats(instance)
     return [
         *_progress_samples(repository, progress, at),
@@ -165,6 +166,15 @@ def _cursors(
     return begun
 
 
+def _counted_anew(storage: Connection, engine: Engine, before: Cursors, at: datetime) -> Cursors:
+    """The cursors, which begin anew where ticks were counted whose ids the storage has not given."""
+    last = reading.last_tick_id(storage)
+    if last is None or all(position.id <= last for position in before.ticks.values()):
+        return before
+    with engine.begin() as connection:
+        return run_counts.count_anew(connection, last, at)
+
+
 def _dues(storage: Connection, repository: Repository, instigators: Sequence[Instigator], before: Cursors, at: datetime) -> list[Due]:
     """The due moments that can be judged at a time: their grace is over, and none of them is older than the schedule is known."""
     standing = {one.name: one for one in instigators if one.kind == "schedule"}
@@ -176,8 +186,21 @@ def _dues(storage: Connection, repository: Repository, instigators: Sequence[Ins
             continue
         for due_at in schedule.due(judged, at - grace):
             off = _off(stands, due_at)
-            found.append(Due(schedule, due_at, due_at + grace, off, not off and reading.was_skipped(storage, stands, due_at)))
+            skipped = not off and reading.was_skipped(storage, stands, due_at)
+            found.append(Due(schedule, due_at, due_at + grace, off, skipped, reading.asked_for(storage, schedule.job, due_at)))
     return found
+
+
+def _missed(instance: dg.DagsterInstance, engine: Engine, repository: Repository) -> dict[str, datetime]:
+    """Jobs whose last due moment was judged in vain and no run has made good since, and that moment."""
+    with engine.connect() as connection:
+        in_vain = run_counts.missed(connection, [one.job for one in repository.schedules])
+    if not in_vain:
+        return {}
+    with reading.connect(instance) as storage:
+        asked_for = {job: reading.asked_for(storage, job, due_at) for job, due_at in in_vain.items()}
+    with engine.connect() as connection:
+        return {job: due_at for job, due_at in in_vain.items() if run_counts.done(connection, job, due_at, asked_for[job]) is None}
 
 
 def _grace(schedule: Schedule) -> timedelta:

@@ -19,7 +19,7 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG, SCHEDULED_EXECUTION_TIME_TAG, WILL_RETRY_TAG
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from litgo_pipelines.marketplace.database import driver_url
+from litgo_pipelines.marketplace.database import KEEPALIVES, driver_url
 from litgo_pipelines.orchestration.health import require_storage
 from litgo_pipelines.settings import PROJECT_FOLDER
 
@@ -30,7 +30,8 @@ Kind = Literal["schedule", "sensor"]
 
 OVERLAP: Final = timedelta(hours=2)
 """How far back runs are looked for again: their times are those of the processes that wrote them, and clocks may be set back."""
-_TICK_OVERLAP: Final = timedelta(minutes=10)
+TICK_OVERLAP: Final = timedelta(minutes=10)
+"""How far back ticks are looked for again, by their time; their ids tell which are new."""
 _MOST_TICKS: Final = 5_000
 """Ticks of one schedule or sensor that are read at once; what is left follows with the next reading."""
 _RETRY_KNOWN: Final = timedelta(minutes=1)
@@ -39,7 +40,7 @@ _RETRY_KNOWN: Final = timedelta(minutes=1)
 # Times in milliseconds and seconds. A server that does not answer a request at all is noticed by the kernel.
 _STATEMENT_TIMEOUT: Final = 5_000
 _POOL_RECYCLE: Final = 3600
-_BOUNDS: Final = {"connect_timeout": "5", "tcp_user_timeout": "10000", "application_name": "litgo metrics"}
+_BOUNDS: Final = {**KEEPALIVES, "connect_timeout": "5", "application_name": "litgo metrics"}
 
 _EVERY: Final = timedelta(seconds=30)
 """Dagster's own pause between two ticks of a sensor that names none; one that ticks more often is not expected sooner."""
@@ -86,6 +87,21 @@ SELECT count(*) FROM job_ticks
 WHERE selector_id = ANY(CAST(:selectors AS text[])) AND "timestamp" = CAST(CAST(:at AS timestamptz) AS timestamp) AND status = 'SKIPPED'
 """
 
+# Null where the storage never held a tick. What retention takes away does not set it back.
+_LAST_TICK_ID = "SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence('job_ticks', 'id') AS regclass))"
+_ASKED_FOR = """
+SELECT run_id FROM runs WHERE pipeline_name = :job AND partition = (
+    SELECT max(asked.partition COLLATE "C") FROM run_tags t JOIN runs asked ON asked.run_id = t.run_id
+    WHERE t.key = :tag AND t.value = :due_at AND asked.pipeline_name = :job
+)
+"""
+
+
+def last_moment(cron: str | Sequence[str], zone: str, at: datetime) -> datetime:
+    """The last moment of a cron string, or of several, up to `at` (aware), in UTC."""
+    moments = schedule_execution_time_iterator(at.timestamp(), cron, zone, ascending=False)
+    return next(moment for moment in moments if moment <= at).astimezone(UTC)
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -117,8 +133,7 @@ class Schedule:
 
     def last_due(self, at: datetime) -> datetime:
         """Its last moment up to `at` (aware), in UTC."""
-        moments = schedule_execution_time_iterator(at.timestamp(), self.cron, self.zone, ascending=False)
-        return next(moment for moment in moments if moment <= at).astimezone(UTC)
+        return last_moment(self.cron, self.zone, at)
 
     def next_due(self, after: datetime) -> datetime:
         """Its first moment after one (aware), in UTC."""
@@ -152,6 +167,7 @@ class Instigator:
         selectors: under which its ticks are found; none before the daemon has seen it.
         running: whether it is switched on.
         started_at: when a person switched it on; None where that is as in the code.
+        seen_at: when the daemon first saw it; None where it has not, or a person decided since.
     """
 
     kind: Kind
@@ -159,6 +175,7 @@ class Instigator:
     selectors: tuple[str, ...]
     running: bool
     started_at: datetime | None
+    seen_at: datetime | None
 
     @property
     def key(self) -> str:
@@ -216,9 +233,8 @@ class Ticks:
     last: Tick | None = None
 
 
-def repository_of(definitions: dg.Definitions) -> Repository:
-    """The jobs, schedules and sensors of these definitions; those that Dagster adds by itself are left out."""
-    found = definitions.get_repository_def()
+def repository_of(found: dg.RepositoryDefinition) -> Repository:
+    """Its jobs, schedules and sensors; those that Dagster adds by itself are left out."""
     jobs = {job.name: job for job in found.get_all_jobs() if not job.name.startswith("__")}
     default = _longest_run()
     schedules = [
@@ -351,12 +367,14 @@ def _instigator(kind: Kind, defined: Schedule | Sensor, states: Sequence[Instiga
     decided = [state for state in states if state.status != InstigatorStatus.DECLARED_IN_CODE]
     switched_on = [state for state in decided if state.status == InstigatorStatus.RUNNING]
     started = [at for at in map(_started_at, switched_on) if at is not None]
+    seen = [at for at in map(_started_at, states) if at is not None and not decided]
     return Instigator(
         kind,
         defined.name,
         tuple(sorted(state.selector_id for state in states)),
         bool(switched_on) if decided else defined.runs,
         max(started, default=None),
+        min(seen, default=None),
     )
 
 
@@ -375,7 +393,7 @@ def ticks(connection: Connection, wanted: Iterable[Instigator], positions: Mappi
     if not asked:
         return {}
     keys, selectors, ids, ats = zip(*asked, strict=True)
-    given = {"keys": list(keys), "selectors": list(selectors), "ids": list(ids), "afters": [at - _TICK_OVERLAP for at in ats]}
+    given = {"keys": list(keys), "selectors": list(selectors), "ids": list(ids), "afters": [at - TICK_OVERLAP for at in ats]}
     new: dict[str, list[Tick]] = defaultdict(list)
     last: dict[str, Tick] = {}
     for key, id_, status, at, newest in connection.execute(text(_TICKS), given | {"most": _MOST_TICKS}):
@@ -385,6 +403,26 @@ def ticks(connection: Connection, wanted: Iterable[Instigator], positions: Mappi
         elif key not in last or (tick.at, tick.id) > (last[key].at, last[key].id):
             last[key] = tick
     return {key: Ticks(tuple(sorted(new[key], key=lambda one: one.id)), last.get(key)) for key in set(keys)}
+
+
+def last_tick_id(connection: Connection) -> int | None:
+    """The highest id that the storage ever gave to a tick; None where it held none."""
+    from sqlalchemy import text
+
+    found: int | None = connection.execute(text(_LAST_TICK_ID)).scalar()
+    return found
+
+
+def asked_for(connection: Connection, job: str, due_at: datetime) -> list[str]:
+    """Ids of the runs of the newest partition that a schedule asked for at a moment (aware), whoever started them and however they end.
+
+    A run that is executed again, by Dagster or from its pages, keeps the moment; one that a person starts anew has the partition alone.
+    Older partitions were due at moments of their own. None where it asked for no run, and for a job without partitions.
+    """
+    from sqlalchemy import text
+
+    given = {"job": job, "tag": SCHEDULED_EXECUTION_TIME_TAG, "due_at": due_at.astimezone(UTC).isoformat()}
+    return list(connection.execute(text(_ASKED_FOR), given).scalars())
 
 
 def was_skipped(connection: Connection, schedule: Instigator, at: datetime) -> bool:

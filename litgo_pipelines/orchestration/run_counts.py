@@ -14,7 +14,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from litgo_pipelines.marketplace import event_log
-from litgo_pipelines.orchestration.instance_reading import OVERLAP, EndedRun, Instigator, Repository, Schedule, Tick, TickPosition, Ticks
+from litgo_pipelines.orchestration.instance_reading import (
+    OVERLAP,
+    TICK_OVERLAP,
+    EndedRun,
+    Instigator,
+    Repository,
+    Schedule,
+    Tick,
+    TickPosition,
+    Ticks,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -40,14 +50,16 @@ SELECT * FROM unnest(
 )
 ON CONFLICT DO NOTHING RETURNING run_id
 """
+# A run that another moment asked for does not stand for this one, unless it is for the same partition.
+_DONE = """
+SELECT run_id FROM litgo.job_runs
+WHERE job = :job AND status = 'success' AND started_at >= :due_at
+    AND ended_at > :due_at AND ended_at <= coalesce(CAST(:until AS timestamptz), 'infinity')
+    AND CASE cardinality(CAST(:asked_for AS text[])) WHEN 0 THEN due_at IS NULL OR due_at = :due_at ELSE run_id = ANY(:asked_for) END
+ORDER BY ended_at LIMIT 1
+"""
 _JUDGE = """
-INSERT INTO litgo.job_dues (job, due_at, executed, run_id, judged_at)
-SELECT :job, :due_at, :skipped OR done.run_id IS NOT NULL, done.run_id, :at
-FROM (SELECT) AS once LEFT JOIN LATERAL (
-    SELECT run_id FROM litgo.job_runs
-    WHERE job = :job AND status = 'success' AND ended_at > :due_at AND ended_at <= :until AND started_at >= :due_at
-    ORDER BY ended_at LIMIT 1
-) done ON true
+INSERT INTO litgo.job_dues (job, due_at, executed, run_id, judged_at) VALUES (:job, :due_at, :executed, :run_id, :at)
 ON CONFLICT DO NOTHING RETURNING executed
 """
 
@@ -69,10 +81,7 @@ SELECT wanted.job, due.due_at
 FROM unnest(CAST(:jobs AS text[])) AS wanted (job) CROSS JOIN LATERAL (
     SELECT due_at, executed FROM litgo.job_dues d WHERE d.job = wanted.job ORDER BY due_at DESC LIMIT 1
 ) due
-WHERE NOT due.executed AND NOT EXISTS (
-    SELECT FROM litgo.job_runs r
-    WHERE r.job = wanted.job AND r.status = 'success' AND r.ended_at > due.due_at AND r.started_at >= due.due_at
-)
+WHERE NOT due.executed
 """
 
 
@@ -101,6 +110,7 @@ class Due:
         until: end of the grace.
         off: a person had switched the schedule off: nothing was due.
         skipped: its tick found that nothing was to be done.
+        asked_for: runs by which it is judged; where there are none, by any that no other moment asked for.
     """
 
     schedule: Schedule
@@ -108,6 +118,7 @@ class Due:
     until: datetime
     off: bool
     skipped: bool
+    asked_for: Sequence[str] = ()
 
 
 def due_key(schedule: Schedule) -> str:
@@ -151,6 +162,10 @@ def _tick_position(text: str) -> TickPosition:
     return TickPosition(int(number), datetime.fromisoformat(at))
 
 
+def _told(position: TickPosition) -> str:
+    return f"{position.id} {position.at.isoformat()}"
+
+
 def begin(connection: Connection, instigators: Iterable[Instigator], repository: Repository, at: datetime) -> None:
     """Begin to count what is not counted yet: runs and ticks of the last hours, and moments that come.
 
@@ -165,6 +180,24 @@ def begin(connection: Connection, instigators: Iterable[Instigator], repository:
     positions |= {f"dagster due {due_key(one)}": at.isoformat() for one in repository.schedules}
     for name in sorted(positions):
         connection.execute(text(_BEGIN), {"name": name, "position": positions[name], "at": at})
+
+
+def count_anew(connection: Connection, last_tick_id: int, at: datetime) -> Cursors:
+    """Count ticks of a storage that numbers them anew, or was restored, but none from before the last one that was counted.
+
+    Args:
+        last_tick_id: the highest that it ever gave.
+        at: aware.
+    """
+    from sqlalchemy import text
+
+    positions = _take(connection).ticks
+    # Another reader may have begun meanwhile.
+    if any(position.id > last_tick_id for position in positions.values()):
+        for key, position in sorted(positions.items()):
+            begun = TickPosition(0, position.at + TICK_OVERLAP)
+            connection.execute(text(_MOVE), {"name": f"dagster ticks {key}", "position": _told(begun), "at": at})
+    return _take(connection)
 
 
 def uncounted(connection: Connection, run_ids: Iterable[str]) -> list[str]:
@@ -202,7 +235,7 @@ def count(
                 counted[key, status] += 1
                 position = TickPosition(tick.id, tick.at)
         if position != taken.ticks[key]:
-            moved[f"dagster ticks {key}"] = f"{position.id} {position.at.isoformat()}"
+            moved[f"dagster ticks {key}"] = _told(position)
     for (key, status), amount in sorted(counted.items()):
         kind, _, name = key.partition(" ")
         event_log.append(connection, "ticks_total", amount=amount, name=name, kind=kind, status=status)
@@ -260,13 +293,27 @@ def _judge(connection: Connection, due: Due, at: datetime) -> None:
     if due.off:
         return
     job = due.schedule.job
-    given = {"job": job, "due_at": due.due_at, "until": due.until, "skipped": due.skipped, "at": at}
+    run_id = done(connection, job, due.due_at, due.asked_for, due.until)
+    given = {"job": job, "due_at": due.due_at, "executed": due.skipped or run_id is not None, "run_id": run_id, "at": at}
     executed = connection.execute(text(_JUDGE), given).scalar()
     if executed is None:
         return
     event_log.append(connection, "jobs_due_total", job=job)
     if executed:
         event_log.append(connection, "jobs_executed_total", job=job)
+
+
+def done(connection: Connection, job: str, due_at: datetime, asked_for: Sequence[str], until: datetime | None = None) -> str | None:
+    """The run that first did what was due at a moment, and succeeded up to another (both aware) or at any time; None where none did.
+
+    Args:
+        asked_for: ids of the runs that may have; none: any that no other moment asked for.
+    """
+    from sqlalchemy import text
+
+    given = {"job": job, "due_at": due_at, "asked_for": list(asked_for), "until": until}
+    found: str | None = connection.execute(text(_DONE), given).scalar()
+    return found
 
 
 def last_ends(connection: Connection) -> dict[tuple[str, str], datetime]:
@@ -277,7 +324,7 @@ def last_ends(connection: Connection) -> dict[tuple[str, str], datetime]:
 
 
 def missed(connection: Connection, jobs: Iterable[str]) -> dict[str, datetime]:
-    """Of these jobs those whose last due moment was judged in vain and no run has made good since, and that moment."""
+    """Of these jobs those whose last due moment was judged in vain, and that moment."""
     from sqlalchemy import text
 
     return {row.job: row.due_at for row in connection.execute(text(_MISSED), {"jobs": list(jobs)})}

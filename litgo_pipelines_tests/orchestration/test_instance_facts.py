@@ -25,7 +25,7 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
-from dagster._core.storage.tags import WILL_RETRY_TAG
+from dagster._core.storage.tags import PARTITION_NAME_TAG, SCHEDULED_EXECUTION_TIME_TAG, WILL_RETRY_TAG
 from dagster._core.test_utils import create_run_for_test
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._utils.error import SerializableErrorInfo
@@ -35,8 +35,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from litgo_pipelines.marketplace.database import open_engine
 from litgo_pipelines.observability.metrics import METRICS
 from litgo_pipelines.orchestration.instance_facts import QUEUE_GRACE, TICK_SLACK, DagsterFacts, dagster_facts
-from litgo_pipelines.orchestration.instance_reading import OVERLAP, Repository, Schedule, Sensor
+from litgo_pipelines.orchestration.instance_reading import OVERLAP, Repository, Schedule, Sensor, asked_for, connect
 from litgo_pipelines.settings import LitgoError
+from litgo_pipelines_tests.orchestration.test_operations_watch import schedule_until
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -347,6 +348,30 @@ def test_every_tick_is_counted_once_when_it_has_ended(
     }
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+def test_ticks_are_counted_of_a_storage_that_begins_anew_or_was_restored(
+    kept: int, source: Source, dagster_instance: DagsterInstance, counted: Callable[[str], dict[tuple[str, ...], int]]
+) -> None:
+    """It gives its ids a second time; what was counted before, and is there again, is not counted again."""
+    now = datetime.now(UTC)
+    state = _switch(dagster_instance, WATCH.name, InstigatorStatus.RUNNING, now - timedelta(minutes=5))
+    reader = source()
+    reader.read()
+    for number in range(4):
+        _tick(dagster_instance, state, now + timedelta(seconds=30 * number))
+    reader.read()
+    with dagster_instance.schedule_storage.connect() as storage:  # type: ignore[union-attr]
+        storage.execute(text("DELETE FROM job_ticks WHERE id > :kept"), {"kept": kept})
+        storage.execute(text("SELECT setval(pg_get_serial_sequence('job_ticks', 'id'), :next, false)"), {"next": kept + 1})
+    for number in (5, 6):
+        # Read before the first of them, between the two, and after both.
+        reader.read()
+        _tick(dagster_instance, state, now + timedelta(seconds=30 * number))
+    for one in (reader, source()):
+        one.read()
+    assert counted("ticks_total") == {("watch", "sensor", "success"): 6}
+
+
 def test_a_failed_tick_that_is_made_good_counts_once_and_is_shown_as_it_is(
     source: Source, dagster_instance: DagsterInstance, counted: Callable[[str], dict[tuple[str, ...], int]]
 ) -> None:
@@ -396,9 +421,74 @@ def _failed_tick(instance: DagsterInstance) -> None:
     _tick(instance, _switch(instance, NIGHTLY.name, InstigatorStatus.DECLARED_IN_CODE, NOON), DUE, "FAILURE")
 
 
+NEWEST = {PARTITION_NAME_TAG: "2026-03-10"}
+OLDER = {PARTITION_NAME_TAG: "2026-03-08"}
+BY_SCHEDULE = {SCHEDULED_EXECUTION_TIME_TAG: DUE.isoformat()}
+
+
+def _succeeded(instance: DagsterInstance, minutes: int, **tags: str) -> None:
+    began = DUE + timedelta(minutes=minutes)
+    _run(instance, began=began, ended=began + timedelta(minutes=1), tags=tags)
+
+
+def _failed_as_asked(instance: DagsterInstance) -> None:
+    began = DUE + timedelta(minutes=3)
+    _run(instance, DagsterEventType.PIPELINE_FAILURE, began=began, ended=began + timedelta(minutes=1), tags={**BY_SCHEDULE, **NEWEST})
+
+
+def _another_day_by_hand(instance: DagsterInstance) -> None:
+    _failed_as_asked(instance)
+    _succeeded(instance, 6, **OLDER)
+
+
+def _older_day_alone(instance: DagsterInstance) -> None:
+    _succeeded(instance, 2, **BY_SCHEDULE, **OLDER)
+    _failed_as_asked(instance)
+
+
+def _newest_day_under_way(instance: DagsterInstance) -> None:
+    _succeeded(instance, 2, **BY_SCHEDULE, **OLDER)
+    create_run_for_test(instance, "figures", status=DagsterRunStatus.STARTED, tags={**BY_SCHEDULE, **NEWEST})
+
+
+def _newest_day_alone(instance: DagsterInstance) -> None:
+    began = DUE + timedelta(minutes=1)
+    tags = {**BY_SCHEDULE, **OLDER}
+    _run(instance, DagsterEventType.PIPELINE_FAILURE, began=began, ended=began + timedelta(minutes=1), tags=tags)
+    _succeeded(instance, 3, **BY_SCHEDULE, **NEWEST)
+
+
+def _executed_again(instance: DagsterInstance) -> None:
+    _failed_as_asked(instance)
+    _succeeded(instance, 6, **BY_SCHEDULE, **NEWEST)
+
+
+def _same_day_by_hand(instance: DagsterInstance) -> None:
+    _failed_as_asked(instance)
+    _succeeded(instance, 6, **NEWEST)
+
+
+def _without_partitions_by_hand(instance: DagsterInstance) -> None:
+    began = DUE + timedelta(minutes=3)
+    _run(instance, DagsterEventType.PIPELINE_FAILURE, began=began, ended=began + timedelta(minutes=1), tags=BY_SCHEDULE)
+    _succeeded(instance, 6)
+
+
+def _for_another_moment(instance: DagsterInstance) -> None:
+    _succeeded(instance, 6, **{SCHEDULED_EXECUTION_TIME_TAG: (DUE - timedelta(days=1)).isoformat()})
+
+
 @pytest.mark.parametrize(
     ("happens", "executed"),
     [
+        (_another_day_by_hand, False),
+        (_older_day_alone, False),
+        (_newest_day_under_way, False),
+        (_for_another_moment, False),
+        (_newest_day_alone, True),
+        (_executed_again, True),
+        (_same_day_by_hand, True),
+        (_without_partitions_by_hand, True),
         (_in_time, True),
         (_skipped, True),
         (_nothing, False),
@@ -416,7 +506,7 @@ def test_a_due_moment_is_judged_once_when_its_grace_is_over(
     dagster_instance: DagsterInstance,
     counted: Callable[[str], dict[tuple[str, ...], int]],
 ) -> None:
-    """It was executed if a run that began when it was due succeeded in time, or nothing was to be done."""
+    """It was executed if what the schedule asked for, else any run that began afterwards, succeeded in time, or nothing was to be done."""
     clock = _Setable(NOON)
     reader = source(clock)
     assert _value(reader.read(), "job_due_timestamp_seconds", job="figures") is None
@@ -474,6 +564,33 @@ def test_an_overdue_job_is_made_good_by_a_late_run(source: Source, dagster_insta
     assert _value(reader.read(), "job_overdue", job="figures") == 1
     _run(dagster_instance, began=clock.at - timedelta(minutes=2), ended=clock.at - timedelta(minutes=1))
     assert _value(reader.read(), "job_overdue", job="figures") == 0
+
+
+def test_an_overdue_day_is_made_good_by_a_run_for_that_day_alone(source: Source, dagster_instance: DagsterInstance) -> None:
+    """Whoever starts it; another day's run leaves it overdue."""
+    clock = _Setable(NOON)
+    reader = source(clock)
+    reader.read()
+    _failed_as_asked(dagster_instance)
+    clock.at = JUDGED + timedelta(hours=3)
+    found = [_value(reader.read(), "job_overdue", job="figures")]
+    for tags in (OLDER, NEWEST):
+        _run(dagster_instance, began=clock.at - timedelta(minutes=2), ended=clock.at - timedelta(minutes=1), tags=tags)
+        found.append(_value(reader.read(), "job_overdue", job="figures"))
+    assert found == [1, 1, 0]
+
+
+def test_runs_that_the_scheduler_asked_for_are_found_by_their_moment(dagster_instance: DagsterInstance) -> None:
+    """As Dagster's own scheduler writes it, with a run for the same day that a person started."""
+    due = (datetime.now(UTC) + timedelta(days=2)).replace(hour=5, minute=0, second=0, microsecond=0)
+    schedule_until(dagster_instance, due - timedelta(hours=1))
+    schedule_until(dagster_instance, due + timedelta(seconds=20))
+    (asked,) = dagster_instance.get_runs(dg.RunsFilter(job_name="calculate_equity_metrics"))
+    by_hand = create_run_for_test(dagster_instance, "calculate_equity_metrics", tags={PARTITION_NAME_TAG: asked.tags[PARTITION_NAME_TAG]})
+    create_run_for_test(dagster_instance, "calculate_equity_metrics", tags=OLDER)
+    with connect(dagster_instance) as storage:
+        assert set(asked_for(storage, "calculate_equity_metrics", due)) == {asked.run_id, by_hand.run_id}
+        assert asked_for(storage, "calculate_equity_metrics", due - timedelta(days=1)) == []
 
 
 def test_a_schedule_that_a_person_switched_off_is_not_due(

@@ -21,8 +21,8 @@ happened = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 5 * 24
 
 
 @given(happened, st.integers(1, 12))
-def test_every_failure_is_told_or_follows_one_that_was_told_within_a_day(found: list[tuple[str, int]], at_once: int) -> None:
-    """However they are divided among looks; nobody is told of the same job and error twice within a day, and each is counted once."""
+def test_every_failure_is_told_or_soon_follows_one_that_was_told(found: list[tuple[str, int]], at_once: int) -> None:
+    """However they are divided among looks; nobody is told of the same job and error twice within `QUIET`, and each is counted once."""
     ordered = [
         Failure(f"run-{number:02}", job, "step", "Error", BEGIN + timedelta(minutes=minute))
         for number, (job, minute) in enumerate(sorted(found, key=lambda one: one[1]))
@@ -42,6 +42,17 @@ def test_every_failure_is_told_or_follows_one_that_was_told_within_a_day(found: 
         assert all(later - earlier >= QUIET for earlier, later in pairwise(spoken))
         assert all(any(timedelta() <= one.ended_at - at < QUIET for at in spoken) for one in ones)
     assert counted <= len(ordered) - len(keys)
+
+
+def test_a_job_that_fails_every_night_is_told_of_every_night() -> None:
+    """Also where the run of one night ends some seconds sooner than that of the night before."""
+    told: dict[str, Told] = {}
+    keys = []
+    for night in range(4):
+        one = Failure(f"r{night}", "a", None, "Error", BEGIN + timedelta(days=night, seconds=-10 * night))
+        told, messages = failures.plan(told, [one], LINKS, one.ended_at)
+        keys += [message.key for message in messages]
+    assert keys == [f"run-failed:r{night}" for night in range(4)]
 
 
 def test_the_next_message_says_how_many_failures_nobody_was_told_of() -> None:

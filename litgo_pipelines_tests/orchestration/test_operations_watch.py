@@ -13,11 +13,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from litgo_pipelines.orchestration.operations.failures import QUIET
 from litgo_pipelines.orchestration.operations.messages import Links, tell_all
 from litgo_pipelines.orchestration.sensors.operations import Cursor, look
 from litgo_pipelines_tests.orchestration.conftest import Ticks
 
 if TYPE_CHECKING:
+    from dagster._core.scheduler.instigation import InstigatorState
     from dagster._core.workspace.context import WorkspaceProcessContext
     from sqlalchemy import Engine
 
@@ -102,8 +104,8 @@ def test_a_run_that_is_tried_again_is_told_only_when_it_is_not(ticks: Ticks, mai
     assert [message.key for message in mail()] == [f"run-failed:{failed}"]
 
 
-def test_a_job_that_fails_again_and_again_is_told_once_a_day(ticks: Ticks, mail: Callable[[], list[Any]]) -> None:
-    """The same error is not told again for 24 hours, then with how often it came; another error, or another job, is told at once."""
+def test_a_job_that_fails_again_and_again_is_told_of_now_and_then(ticks: Ticks, mail: Callable[[], list[Any]]) -> None:
+    """The same error is not told again for 20 hours, then with how often it came; another error, or another job, is told at once."""
     instance = ticks.location.instance
     for _ in range(3):
         run(instance, "talks", error=Unhappy(SECRET))
@@ -119,7 +121,7 @@ def test_a_job_that_fails_again_and_again_is_told_once_a_day(ticks: Ticks, mail:
     ]
     cursor = Cursor.model_validate_json(str(ticks.cursor))
     told = dict(cursor.runs.told)
-    told["talks Unhappy"] = told["talks Unhappy"].model_copy(update={"at": datetime.now(UTC) - timedelta(hours=25)})
+    told["talks Unhappy"] = told["talks Unhappy"].model_copy(update={"at": datetime.now(UTC) - QUIET})
     ticks.cursor = cursor.model_copy(update={"runs": cursor.runs.model_copy(update={"told": told})}).model_dump_json()
     run(instance, "talks", error=Unhappy(SECRET))
     ticks.evaluate()
@@ -355,6 +357,58 @@ def test_a_sensor_that_a_person_stopped_is_let_be(troubled: Watching) -> None:
     assert troubled.look_on(begin, begin + timedelta(hours=1)) == []
 
 
+def _state(module: str, sensor: str, **data: Any) -> InstigatorState:
+    """How a sensor stands that was loaded from a module: as its code has it, unless a person started it at a moment."""
+    from dagster._core.definitions.run_request import InstigatorType
+    from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+    from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+    place = RemoteRepositoryOrigin(
+        InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name=module), location_name=module), "__repository__"
+    )
+    status = InstigatorStatus.RUNNING if data else InstigatorStatus.DECLARED_IN_CODE
+    return InstigatorState(RemoteInstigatorOrigin(place, sensor), InstigatorType.SENSOR, status, SensorInstigatorData(**data))
+
+
+@pytest.mark.parametrize("live", [0, 1])
+def test_a_sensor_that_was_loaded_from_another_place_before_is_not_silent(live: int, troubled: Watching) -> None:
+    """What is left of a place that nobody loads any more hides no tick of where it is loaded from, whichever Dagster names first."""
+    from dagster._core.scheduler.instigation import TickData, TickStatus
+
+    begin = datetime.now(UTC).replace(microsecond=0)
+    for module in ("before", TROUBLED):
+        troubled.instance.add_instigator_state(_state(module, "moody"))
+    state = troubled.instance.all_instigator_state()[live]
+    at = (begin + timedelta(minutes=14)).timestamp()
+    origin, kind, skipped = state.instigator_origin_id, state.instigator_type, TickStatus.SKIPPED
+    troubled.instance.create_tick(TickData(origin, "moody", kind, skipped, at, selector_id=state.selector_id))
+    assert troubled.look_on(begin, begin + timedelta(minutes=20)) == []
+
+
+def test_who_watches_may_be_switched_off_while_all_else_runs(location: Location, engine: Engine, database_url: str) -> None:
+    """The first look tells that nobody looked, and does not say that Dagster's daemon stood still."""
+    from litgo_pipelines.orchestration.sensors.operations import operations_watch
+
+    repository = dg.Definitions(sensors=[operations_watch], resources=location.resources()).get_repository_def()
+    watching = Watching(location.instance, engine, repository)
+    begin = datetime.now(UTC).replace(microsecond=0)
+    watching.look(begin)
+    started = begin + timedelta(hours=5)
+    location.instance.add_instigator_state(_state(OURS, "operations_watch", last_sensor_start_timestamp=started.timestamp()))
+    first = started + timedelta(seconds=30)
+    assert watching.look(first) == [f"standstill:{begin.isoformat()}"]
+    # A day after it was started, the daemon stands still.
+    assert watching.look(first + timedelta(days=1)) == [f"standstill:{first.isoformat()}"]
+    with engine.connect() as connection:
+        off, still = connection.execute(text("SELECT subject, body FROM litgo.notifications ORDER BY id")).all()
+    assert "was not watched" in off.subject
+    assert "switched off" in off.body
+    assert "did not run" not in off.body
+    assert "stood still" in still.subject
+    assert "did not run" in still.body
+
+
 def make(troubled: Watching, mood: pytest.MonkeyPatch, verdict: str, severity: str = "WARN") -> str:
     """Let the figures be made and checked; the id of the run."""
     from litgo_pipelines_tests.orchestration import troubled as location
@@ -437,4 +491,7 @@ def test_the_nightly_figures_are_stale_at_six_where_the_night_was_missed(watchin
     judge_freshness(watching.instance, morning - timedelta(minutes=1), OURS)
     assert watching.look(morning) == []
     judge_freshness(watching.instance, morning, OURS)
-    assert watching.look(morning) == ([f"stale:equity_metrics:{morning.isoformat()}"] if stale else [])
+    assert watching.look(morning) == ([f"stale:equity_metrics:{day}T09:00:00+00:00"] if stale else [])
+    with watching.engine.connect() as connection:
+        told = connection.execute(text("SELECT body FROM litgo.notifications")).scalars().all()
+    assert [f"should have been made by {day} 09:00 UTC" in body for body in told] == [True] * stale

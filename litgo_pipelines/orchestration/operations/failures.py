@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from dagster._core.events import JobFailureData
     from dagster_shared.error import SerializableErrorInfo
 
-QUIET: Final = timedelta(hours=24)
-"""How long no more is told of a job that failed with the same error: most sensors ask again for what a failed run left undone."""
+QUIET: Final = timedelta(hours=20)
+"""How long no more is told of a job that failed with the same error: most sensors ask again for what a failed run left undone. A night is
+longer than this from the one before, so a nightly job that fails each night is told of each time."""
 LATE: Final = timedelta(minutes=5)
 """How long after its moment a run's end may be committed and is found all the same."""
 FIRST_LOOK: Final = timedelta(hours=1)
@@ -73,7 +74,7 @@ class Failures(BaseModel):
 
 
 def plan(told: Mapping[str, Told], failures: Sequence[Failure], links: Links, now: datetime) -> tuple[dict[str, Told], list[Message]]:
-    """One message for a job and error, and no more of them for 24 hours from the first failure; the next one says how many there were."""
+    """One message for a job and error, and no more of them for `QUIET` from the first failure; the next one says how many there were."""
     after, messages = dict(told), []
     for one in sorted(failures, key=lambda failure: (failure.ended_at, failure.run_id)):
         kind = f"{one.job} {one.error}"
@@ -99,7 +100,7 @@ def _message(one: Failure, before: Told | None, links: Links) -> Message:
     ]
     if before is not None and before.more:
         lines.append(f"Since the last message about this, of {told_at(before.at)}, {_times(before.more)} not told of.")
-    lines.append("Should it fail again with the same error, you are not told for 24 hours.")
+    lines.append(f"Should it fail again with the same error, you are not told for {QUIET // timedelta(hours=1)} hours.")
     details = {"run_id": one.run_id, "job": one.job, "error": one.error} | ({"step": one.step} if one.step else {})
     return Message(f"run-failed:{one.run_id}", f"{one.job} failed: {one.error}{where}", "\n".join(lines), details)
 

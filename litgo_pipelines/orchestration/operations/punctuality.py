@@ -5,18 +5,16 @@ when, and what was due meanwhile; whether that was made up for is judged once th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
+from litgo_pipelines.orchestration import instance_reading as reading
+from litgo_pipelines.orchestration.instance_reading import Instigator, Schedule, Sensor, Tick, TickPosition, Ticks
 from litgo_pipelines.orchestration.operations.messages import Links, Message, stamp, told_at
-
-if TYPE_CHECKING:
-    from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, TickStatus
 
 GRACE: Final = timedelta(minutes=30)
 """How long after it was due a schedule may be evaluated."""
@@ -27,6 +25,8 @@ SETTLED: Final = timedelta(minutes=5)
 SILENT: Final = timedelta(minutes=15)
 """How long a sensor may go without a tick that did not fail, or ten of its intervals where that is more."""
 _INTERVALS = 10
+_GOOD = ("success", "skipped")
+"""How a tick ends that started a run or had no reason to."""
 _MOST_LISTED = 20
 
 
@@ -83,8 +83,8 @@ class Sensed:
     """A sensor that runs.
 
     Attributes:
-        well_at: when it last ticked without an error; None: never.
-        started_at: when somebody started it; None: it starts by itself.
+        well_at: when it last ticked without an error; None: not for twice the limit.
+        started_at: when a person started it, or the daemon first saw it; None: nobody knows.
         limit: how long it may go without.
         error: class of the error of its last tick, where that failed.
     """
@@ -103,25 +103,34 @@ def watch_on(watch: Watch | None, now: datetime) -> Watch:
     return Watch(began=watch.began, since=now if now - watch.at > STANDSTILL else watch.since, at=now)
 
 
-def plan_standstill(watch: Watch | None, due: Mapping[str, Sequence[datetime]], links: Links, now: datetime) -> list[Message]:
+def plan_standstill(
+    watch: Watch | None, due: Mapping[str, Sequence[datetime]], started_at: datetime | None, links: Links, now: datetime
+) -> list[Message]:
     """One message where nobody looked for a while.
 
     Args:
         due: moments at which schedules were due meanwhile, by name.
+        started_at: when a person last started the sensor that looks.
     """
     if watch is None or now - watch.at <= STANDSTILL:
         return []
     listed = [f"- {name}: {told_at(moment)}" for name, moments in sorted(due.items()) for moment in moments]
     rest = [f"- and {len(listed) - _MOST_LISTED:,} more"] if len(listed) > _MOST_LISTED else []
+    span = f"From {told_at(watch.at)} to {told_at(now)} sensors and schedules were not watched"
+    if started_at is not None and started_at > watch.at:
+        subject = f"Dagster's automation was not watched until {told_at(now)}"
+        why = f"{span}:\nwhat does so was switched off until {told_at(started_at)}, when a person started it. Others may have run."
+    else:
+        subject = f"Dagster's automation stood still until {told_at(now)}"
+        why = f"{span}: Dagster's daemon did not run, or could not\nreach the marketplace's database. Sensors go on from where they were."
     lines = [
-        f"From {told_at(watch.at)} to {told_at(now)} sensors and schedules were not watched: Dagster's daemon did not run, or could not",
-        "reach the marketplace's database. Sensors go on from where they were.",
+        why,
         "",
         *(["Due meanwhile were:", *listed[:_MOST_LISTED], *rest, "You will be told if one of them is not made up for."] if listed else []),
         *([] if listed else ["No schedule was due meanwhile."]),
         f"Schedules and sensors: {links.automation}",
     ]
-    return [Message(f"standstill:{stamp(watch.at)}", f"Dagster's automation stood still until {told_at(now)}", "\n".join(lines))]
+    return [Message(f"standstill:{stamp(watch.at)}", subject, "\n".join(lines))]
 
 
 def plan_schedules(missed: Mapping[str, datetime], seen: Sequence[Scheduled], links: Links) -> tuple[dict[str, datetime], list[Message]]:
@@ -183,7 +192,7 @@ def plan_sensors(
 def _silent(one: Sensed, since: datetime, links: Links) -> Message:
     what = "has not ticked" if one.error is None else f"fails with {one.error}"
     lines = [
-        f"The sensor {one.name} {what}; its last good tick was {'never seen' if one.well_at is None else f'at {told_at(one.well_at)}'}.",
+        f"The sensor {one.name} {what}; no good tick of it was seen since {told_at(since)}.",
         "What it watches for is not acted upon. You will be told when it ticks well again.",
         f"Sensors and their ticks, with what errors say: {links.automation}",
     ]
@@ -199,89 +208,64 @@ def look(
         own: the sensor that looks; it does not watch itself.
     """
     watch = watch_on(state.watch, now)
-    states = {one.instigator_name: one for one in instance.all_instigator_state()}
-    schedules = [one for one in repository.schedule_defs if _runs(states.get(one.name))]
-    sensors = [one for one in repository.sensor_defs if one.name != own and _runs(states.get(one.name))]
-    due = {} if state.watch is None else {one.name: _due_between(one, state.watch.at, now) for one in schedules}
-    told = plan_standstill(state.watch, due, links, now)
-    missed, of_schedules = plan_schedules(
-        state.missed, [_scheduled(instance, one, states.get(one.name), watch) for one in schedules], links
-    )
-    silent, of_sensors = plan_sensors(state.silent, [_sensed(instance, one, states.get(one.name)) for one in sensors], watch, links)
+    ours = reading.repository_of(repository)
+    standing = {(one.kind, one.name): one for one in reading.instigators(instance, ours)}
+    schedules = [one for one in ours.schedules if standing["schedule", one.name].running]
+    sensors = [one for one in ours.sensors if one.name != own and standing["sensor", one.name].running]
+    due = {one.name: _due(one, standing["schedule", one.name], watch) for one in schedules}
+    since = {f"schedule {name}": moment for name, moment in due.items() if moment is not None}
+    since |= {f"sensor {one.name}": now - 2 * _limit(one) for one in sensors}
+    with reading.connect(instance) as storage:
+        wanted = [one for one in standing.values() if one.key in since]
+        found = reading.ticks(storage, wanted, {key: TickPosition(0, at) for key, at in since.items()})
+    scheduled = [_scheduled(instance, one, due[one.name], found.get(f"schedule {one.name}", Ticks())) for one in schedules]
+    sensed = [_sensed(instance, one, standing["sensor", one.name], found.get(f"sensor {one.name}", Ticks())) for one in sensors]
+    left_out = {} if state.watch is None else {one.name: one.due(state.watch.at, now) for one in schedules}
+    watcher = standing.get(("sensor", own))
+    told = plan_standstill(state.watch, left_out, watcher.started_at if watcher else None, links, now)
+    missed, of_schedules = plan_schedules(state.missed, scheduled, links)
+    silent, of_sensors = plan_sensors(state.silent, sensed, watch, links)
     return Punctuality(watch=watch, missed=missed, silent=silent), [*told, *of_schedules, *of_sensors]
 
 
-def _runs(state: "InstigatorState | None") -> bool:
-    """All of ours run unless a person stopped them."""
-    return state is None or state.is_running
-
-
-def _due_between(schedule: dg.ScheduleDefinition, after: datetime, until: datetime) -> list[datetime]:
-    from dagster._utils.schedules import schedule_execution_time_iterator
-
-    moments = schedule_execution_time_iterator(after.timestamp(), schedule.cron_schedule, schedule.execution_timezone)
-    return [one for one in takewhile(lambda moment: moment <= until, moments) if one > after]
-
-
-def _scheduled(instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition, state: "InstigatorState | None", watch: Watch) -> Scheduled:
-    from dagster._utils.schedules import schedule_execution_time_iterator
-
-    found = Scheduled(schedule.name, schedule.job_name, None, done=True)
+def _due(schedule: Schedule, stands: Instigator, watch: Watch) -> datetime | None:
+    """When it was due last, its grace being over; None where nothing can be said of that, or it did not run yet."""
     if watch.at - watch.since < SETTLED:
-        return found
-    end = (watch.at - GRACE).timestamp()
-    due = next(iter(schedule_execution_time_iterator(end, schedule.cron_schedule, schedule.execution_timezone, ascending=False)))
-    begun = max(watch.began, _started_at(state) or watch.began)
-    if due <= begun:
-        return found
-    good = _newest_tick(instance, state, _good())
-    if (good is not None and _moment(good) >= due) or _was_started(instance, schedule.job_name, due):
-        return replace(found, due=due)
-    return replace(found, due=due, done=False, error=_error(_newest_tick(instance, state)))
-
-
-def _sensed(instance: dg.DagsterInstance, sensor: dg.SensorDefinition, state: "InstigatorState | None") -> Sensed:
-    limit = max(SILENT, _INTERVALS * timedelta(seconds=sensor.minimum_interval_seconds or 0))
-    newest = _newest_tick(instance, state)
-    good = newest if newest is None or newest.status in _good() else _newest_tick(instance, state, _good())
-    return Sensed(sensor.name, None if good is None else _moment(good), _started_at(state), limit, _error(newest))
-
-
-def _started_at(state: "InstigatorState | None") -> datetime | None:
-    """When a person, or for a schedule the daemon, started it."""
-    data = None if state is None else state.instigator_data
-    moment = getattr(data, "start_timestamp", None) or getattr(data, "last_sensor_start_timestamp", None)
-    return None if moment is None else datetime.fromtimestamp(moment, UTC)
-
-
-def _good() -> "list[TickStatus]":
-    """How a tick ends that started a run or had no reason to."""
-    from dagster._core.scheduler.instigation import TickStatus
-
-    return [TickStatus.SUCCESS, TickStatus.SKIPPED]
-
-
-def _newest_tick(
-    instance: dg.DagsterInstance, state: "InstigatorState | None", statuses: "list[TickStatus] | None" = None
-) -> "InstigatorTick | None":
-    if state is None:
         return None
-    ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1, statuses=statuses)
-    return ticks[0] if ticks else None
+    due = schedule.last_due(watch.at - GRACE)
+    begun = max(watch.began, _begun(stands) or watch.began)
+    return due if due > begun else None
 
 
-def _moment(tick: "InstigatorTick") -> datetime:
-    """When it was made; of a schedule when it was due."""
-    return datetime.fromtimestamp(tick.timestamp, UTC)
+def _begun(stands: Instigator) -> datetime | None:
+    """When a person started it, or the daemon first saw it."""
+    return stands.started_at or stands.seen_at
 
 
-def _error(tick: "InstigatorTick | None") -> str | None:
+def _limit(sensor: Sensor) -> timedelta:
+    return max(SILENT, _INTERVALS * sensor.every)
+
+
+def _scheduled(instance: dg.DagsterInstance, schedule: Schedule, due: datetime | None, ticks: Ticks) -> Scheduled:
+    if due is None:
+        return Scheduled(schedule.name, schedule.job, None, done=True)
+    good = any(tick.status in _GOOD and tick.at >= due for tick in ticks.new)
+    if good or _was_started(instance, schedule.job, due):
+        return Scheduled(schedule.name, schedule.job, due, done=True)
+    return Scheduled(schedule.name, schedule.job, due, done=False, error=_error(instance, ticks.last))
+
+
+def _sensed(instance: dg.DagsterInstance, sensor: Sensor, stands: Instigator, ticks: Ticks) -> Sensed:
+    well_at = max((tick.at for tick in ticks.new if tick.status in _GOOD), default=None)
+    return Sensed(sensor.name, well_at, _begun(stands), _limit(sensor), _error(instance, ticks.last))
+
+
+def _error(instance: dg.DagsterInstance, tick: Tick | None) -> str | None:
     """Class of the error of a tick that failed."""
-    from dagster._core.scheduler.instigation import TickStatus
-
-    if tick is None or tick.status is not TickStatus.FAILURE:
+    if tick is None or tick.status != "failure":
         return None
-    error = tick.error
+    assert instance.schedule_storage is not None
+    error = instance.schedule_storage.get_tick(tick.id).error
     while error is not None and error.cause is not None:
         error = error.cause
     return (error.cls_name if error is not None else None) or "an error without a class"

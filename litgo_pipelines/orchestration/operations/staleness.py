@@ -11,6 +11,7 @@ from typing import Final
 import dagster as dg
 
 from litgo_pipelines.casework.equity_run import TIMEZONE
+from litgo_pipelines.orchestration.instance_reading import last_moment
 from litgo_pipelines.orchestration.operations.messages import Links, Message, stamp, told_at
 
 NIGHTLY: Final = dg.FreshnessPolicy.cron(deadline_cron="0 6 * * *", lower_bound_delta=timedelta(hours=4), timezone=str(TIMEZONE))
@@ -49,12 +50,25 @@ def _fresh(name: str, since: datetime, links: Links) -> Message:
 
 
 def look(
-    stale: Mapping[str, datetime], instance: dg.DagsterInstance, keys: list[dg.AssetKey], links: Links
+    stale: Mapping[str, datetime], instance: dg.DagsterInstance, policies: Mapping[dg.AssetKey, dg.FreshnessPolicy], links: Links
 ) -> tuple[dict[str, datetime], list[Message]]:
     """What is to be told of the assets with a policy, as Dagster's daemon judged them last."""
     from dagster._core.definitions.freshness import FreshnessState
 
-    found = {key.to_user_string(): one for key, one in instance.get_freshness_state_records(keys).items()} if keys else {}
-    failed = {name: one.updated_at for name, one in found.items() if one.freshness_state is FreshnessState.FAIL}
-    fresh = frozenset(name for name, one in found.items() if one.freshness_state in (FreshnessState.PASS, FreshnessState.WARN))
+    found = instance.get_freshness_state_records(sorted(policies)) if policies else {}
+    failed = {
+        key.to_user_string(): _deadline(policies[key], one.updated_at)
+        for key, one in found.items()
+        if one.freshness_state is FreshnessState.FAIL
+    }
+    fresh = frozenset(
+        key.to_user_string() for key, one in found.items() if one.freshness_state in (FreshnessState.PASS, FreshnessState.WARN)
+    )
     return plan(stale, failed, fresh, links)
+
+
+def _deadline(policy: dg.FreshnessPolicy, noticed_at: datetime) -> datetime:
+    """By when an asset should have been made that the daemon found to be stale at a moment; that moment where there is no fixed one."""
+    from dagster._core.definitions.freshness import CronFreshnessPolicy
+
+    return last_moment(policy.deadline_cron, policy.timezone, noticed_at) if isinstance(policy, CronFreshnessPolicy) else noticed_at

@@ -44,11 +44,11 @@ class Looked:
 def look(cursor: Cursor, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, links: Links, now: datetime) -> Looked:
     """What is to be told of Dagster as of `now`. Reads Dagster's instance, writes nothing."""
     graph = repository.asset_graph
-    judged = [key for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy is not None]
+    policies = {key: policy for key in graph.get_all_asset_keys() if (policy := graph.get(key).freshness_policy) is not None}
     failed, of_runs = failures.look(cursor.runs, instance, links, now)
     punctual, of_ticks = punctuality.look(cursor.ticks, instance, repository, links, now, own=NAME)
     checks, of_checks = verdicts.look(cursor.checks, instance, sorted(graph.asset_check_keys), links)
-    stale, of_assets = staleness.look(cursor.stale, instance, sorted(judged), links)
+    stale, of_assets = staleness.look(cursor.stale, instance, policies, links)
     after = Cursor(runs=failed, ticks=punctual, checks=checks, stale=stale)
     return Looked(after, [*of_runs, *of_ticks, *of_checks, *of_assets])
 
