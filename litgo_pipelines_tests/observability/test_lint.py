@@ -23,7 +23,7 @@ groups:
         expr: triage:failed:ratio_increase1h > 0.05
         labels: {severity: ticket}
         annotations:
-          summary: "{{ $labels.status }} {{ $labels.severity }}"
+          summary: "{{ $labels.status }} {{ $value }}"
 """
 
 
@@ -56,6 +56,62 @@ def test_an_alert_is_judged_by_what_its_rules_record(tmp_path: Path) -> None:
     assert _found(_rules(tmp_path)) == [("triage / TriageFails", "ratio-without-guard"), ("triage / TriageFails", "unknown-label")]
     guarded = RULES.replace("0.05", "0.05 and on () sum(increase(triage_requests_total[1h])) >= 20").replace("$labels.status", "$value")
     assert _found(_rules(tmp_path, guarded)) == []
+
+
+def test_a_label_that_the_rule_adds_is_shown_as_nothing(tmp_path: Path) -> None:
+    """Texts are made of what the expression bears, before the rule adds its labels."""
+    rule = {"alert": "Down", "expr": "up == 0", "labels": {"severity": "page", "job": "{{ $labels.job }}"}}
+    for text, broken in (("{{ $labels.severity }}", ["unknown-label"]), ("{{ $labels.job }}", [])):
+        path = _rules(tmp_path, json.dumps({"groups": [{"name": "up", "rules": [{**rule, "annotations": {"summary": text}}]}]}))
+        assert [finding.rule for finding in lint([path])] == broken
+
+
+@pytest.mark.parametrize(
+    ("template", "broken"),
+    [
+        ('{{ query "open_case_count" }}', "unknown-metric"),
+        ("{{ with query `sum(rate(offers_created_total[5s]))` }}{{ . | first | value }}{{ end }}", "short-window"),
+        ('{{ range $i, $x := "offers_created_total" | query }}{{ $x.Value }}{{ end }}', "counter-without-rate"),
+        ('{{ printf "max(breaker_open{vendor=%q})" $labels.job | query | first | value }}', "unknown-label"),
+        ('{{ query (printf "max(breaker_open{service=%q}" $labels.job) }}', "parse"),
+        ('{{ query "triage_requests_total{status=\\"failed\\"} offset 5m" }}', "impossible-value"),
+        ('{{ printf "max(breaker_open{service=%q})" $labels.job | query | first | value }}', None),
+        ('{{ query "max(breaker_open)" | first | value }} {{ $labels.job | printf "%s is `down`" }}', None),
+        ('{{ printf "%s == 1" $labels.job | query }} {{ query $labels.job }}', None),
+        ('The query "open_case_count" | query', None),
+    ],
+)
+def test_queries_in_templates_are_checked(tmp_path: Path, template: str, broken: str | None) -> None:
+    """As far as they are literal; what is filled in may be any value."""
+    rule = {"alert": "Down", "expr": "up == 0", "annotations": {"summary": template}}
+    path = _rules(tmp_path, json.dumps({"groups": [{"name": "up", "rules": [rule]}]}))
+    found = {finding.rule for finding in lint([path])} - ({"counter-without-rate"} if broken == "impossible-value" else set())
+    assert found == ({broken} if broken else set())
+    assert all(finding.where == "up / Down / summary" for finding in lint([path]))
+
+
+ALIASES = """
+groups:
+  - name: aliases
+    rules:
+      - record: &name serving:up:sum
+        expr: &sum sum(up)
+        labels: &labels {part: serving}
+      - record: serving:up:total
+        expr: *sum
+        labels: *labels
+      - record: *name
+        expr: sum(up)
+"""
+
+
+def test_an_alias_is_found_where_prometheus_takes_its_name(tmp_path: Path) -> None:
+    """In expressions and names of rules; elsewhere an alias stands for what it names."""
+    findings = lint([_rules(tmp_path, ALIASES)])
+    assert [(one.where, one.rule, one.part) for one in findings] == [
+        ("aliases / serving:up:total", "yaml-alias", "expr: *sum"),
+        ("aliases / name", "yaml-alias", "record: *name"),
+    ]
 
 
 def test_labels_of_a_recording_rule_are_those_of_its_result(tmp_path: Path) -> None:
