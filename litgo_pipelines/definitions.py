@@ -20,6 +20,7 @@ from litgo_pipelines.orchestration.assets import (
     rollout,
 )
 from litgo_pipelines.orchestration.checks import CHECKS
+from litgo_pipelines.orchestration.console import tidy
 from litgo_pipelines.orchestration.handover import JsonHandOver
 from litgo_pipelines.orchestration.jobs import JOBS
 from litgo_pipelines.orchestration.resources import Project
@@ -74,4 +75,6 @@ def build_definitions(resources: Mapping[str, Any] | None = None) -> dg.Definiti
     )
 
 
+# Before a run or a tick has a logger.
+tidy()
 defs = build_definitions()

@@ -107,18 +107,30 @@ def _lawyer(found: re.Match[str]) -> str:
 def _company(found: re.Match[str]) -> str:
     """Words that happen to have fourteen characters are told from numbers by punctuation and check digits."""
     punctuated = found["point"] and found["slash"] and found["dash"]
-    return "[CNPJ]" if punctuated or _is_cnpj(re.sub(r"[^A-Z0-9]", "", found[0].upper())) else found[0]
+    return "[CNPJ]" if punctuated or is_cnpj(re.sub(r"[^A-Z0-9]", "", found[0].upper())) else found[0]
 
 
-def _is_cnpj(signs: str) -> bool:
-    """Whether the check digits are right, of letters and digits alike (Instrução Normativa RFB 2.229/2024)."""
+def is_cnpj(signs: str) -> bool:
+    """Whether fourteen signs are a CNPJ by their check digits, of letters and digits alike (Instrução Normativa RFB 2.229/2024)."""
+    if len(signs) != 14:
+        return False
     values = [ord(one) - ord("0") for one in signs]
     return all(values[length] == _check_digit(values[:length], 9) for length in (12, 13))
 
 
-def _is_cpf(digits: str) -> bool:
+def is_cpf(digits: str) -> bool:
+    """Whether eleven digits are a CPF by their check digits."""
+    if len(digits) != 11:
+        return False
     values = [int(one) for one in digits]
     return all(values[length] == _check_digit(values[:length], 11) for length in (9, 10))
+
+
+def is_lawsuit(digits: str) -> bool:
+    """Whether twenty digits are the number of a court case by their check digits (Resolução CNJ 65/2008)."""
+    if len(digits) != 20 or not re.fullmatch(_YEAR, digits[9:13]):
+        return False
+    return int(digits[:7] + digits[9:] + digits[7:9]) % 97 == 1
 
 
 def _check_digit(values: list[int], largest: int) -> int:
@@ -129,7 +141,7 @@ def _check_digit(values: list[int], largest: int) -> int:
 
 def _person(found: re.Match[str]) -> str:
     """Eleven bare digits are a mobile phone's too."""
-    phone = re.fullmatch(r"[1-9][1-9]9\d{8}", found[0]) and not _is_cpf(found[0])
+    phone = re.fullmatch(r"[1-9][1-9]9\d{8}", found[0]) and not is_cpf(found[0])
     return "[TELEFONE]" if phone else "[CPF]"
 
 

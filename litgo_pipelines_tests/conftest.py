@@ -10,8 +10,11 @@ import logging
 import os
 import shutil
 import sqlite3
+import sys
 import tempfile
+import threading
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,11 +71,13 @@ def _logging_as_it_was() -> Iterator[None]:
 
     root, ours = logging.getLogger(), logging.getLogger("litgo_pipelines")
     before = (root.handlers[:], root.level, ours.level, logging.root.manager.disable)
+    hooks = (warnings.showwarning, sys.excepthook, threading.excepthook, sys.unraisablehook)
     yield
     if structlog.is_configured():
         structlog.reset_defaults()
         root.handlers[:], root.level, ours.level, logging.root.manager.disable = before
         logging.root.manager._clear_cache()
+        warnings.showwarning, sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
 
 
 class Databases:

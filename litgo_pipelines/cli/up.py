@@ -76,10 +76,12 @@ def _is_server(uri: str) -> bool:
 def programs(settings: Settings, services: Services) -> list[Program]:
     """What `up` runs; see `listeners`."""
     python = (sys.executable, "-m")
-    options = ("-w", str(WORKSPACE), "--log-format", "colored" if is_readable(settings, sys.stdout) else "json")
+    console = (*python, "litgo_pipelines.orchestration.console")
+    options = ("-w", str(WORKSPACE))
+    form = {"LITGO_LOG_FORMAT": "console" if is_readable(settings, sys.stdout) else "json"}
     found = [
-        Program("dagster", (*python, "dagster_webserver", "-h", _LOOPBACK, "-p", str(settings.litgo_dagster_port), *options)),
-        Program("daemon", (*python, "dagster._daemon", "run", *options)),
+        Program("dagster", (*console, "dagster_webserver", "-h", _LOOPBACK, "-p", str(settings.litgo_dagster_port), *options), form),
+        Program("daemon", (*console, "dagster._daemon", "run", *options), form),
         Program("serve", (*python, "litgo_pipelines.cli", "serve")),
         Program("metrics", (*python, "litgo_pipelines.cli", "metrics", "serve")),
     ]

@@ -1,5 +1,6 @@
 """How log lines look: JSON lines for machines, readable ones for a terminal, always on stderr and in UTC, and without personal data.
 
+Warnings, and errors that nobody catches, are lines as well.
 What is logged is the callers' business; what may be written of it is decided in `redaction`. The keys are told in `docs/logs.md`.
 """
 
@@ -8,13 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import structlog
 
-from litgo_pipelines.observability.redaction import redacted, trace_of
+from litgo_pipelines.observability.redaction import redacted, trace_of, warning_of
 
 if TYPE_CHECKING:
     from litgo_pipelines.settings import Settings
@@ -29,6 +33,8 @@ def is_readable(settings: Settings, stream: TextIO) -> bool:
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     """Send this process's log lines, those of the standard library included, to `stream` (default: stderr).
+
+    So are warnings and errors that nobody catches, in whatever thread.
 
     A JSON line has the keys `timestamp` (ISO 8601, UTC), `level`, `logger`, `event`, what was bound, and what the caller told.
     Libraries are heard from level warning on, below that with `LITGO_LOG_LEVEL=debug` alone.
@@ -72,6 +78,10 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     # What libraries tell at level info is about themselves.
     root.setLevel("DEBUG" if settings.litgo_log_level == "debug" else max(logging.WARNING, level))
     logging.getLogger("litgo_pipelines").setLevel(level)
+    warnings.showwarning = warned
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+    sys.unraisablehook = _unraisable
 
 
 def is_configured() -> bool:
@@ -100,6 +110,43 @@ def bound(**known: Any) -> Iterator[None]:
         # A block in a generator may be left in another context than it was entered in, so no token of one is kept.
         structlog.contextvars.unbind_contextvars(*known)
         structlog.contextvars.bind_contextvars(**{name: before[name] for name in known if name in before})
+
+
+def hand_on(record: logging.LogRecord) -> None:
+    """Write what a logger received that does not hand its records on itself."""
+    for handler in logging.getLogger().handlers:
+        handler.handle(record)
+
+
+def warned(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
+    """A warning as a line; takes what `warnings.showwarning` takes."""
+    if file is not None:
+        file.write(warnings.formatwarning(message, category, filename, lineno, line))
+        return
+    get_logger("py.warnings").warning("a warning", **warning_of(message, category), where=f"{filename}:{lineno}")
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        get_logger(__name__).critical("an error that nobody caught", exc_info=error.with_traceback(trace))
+
+
+def _uncaught_in_thread(found: threading.ExceptHookArgs) -> None:
+    error = found.exc_type() if found.exc_value is None else found.exc_value
+    if isinstance(error, SystemExit):
+        return
+    thread = None if found.thread is None else found.thread.name
+    get_logger(__name__).critical("an error that nobody caught", thread=thread, exc_info=error.with_traceback(found.exc_traceback))
+
+
+def _unraisable(found: Any) -> None:
+    """What was raised where Python can raise nothing, as at the end of an object."""
+    if found.exc_value is not None:
+        get_logger(__name__).error("an error that nobody can catch", exc_info=found.exc_value)
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -142,6 +142,14 @@ def test_no_password_is_on_a_command_line() -> None:
     assert not any("secret" in word for program in programs(load_settings(), SERVICES) for word in program.command)
 
 
+def test_dagster_s_programs_write_lines_like_ours() -> None:
+    """Begun in Dagster's own way they would print the messages of errors."""
+    begun = {program.name: program.command[1:4] for program in programs(load_settings(), SERVICES)}
+    console = "litgo_pipelines.orchestration.console"
+    assert begun["dagster"] == ("-m", console, "dagster_webserver")
+    assert begun["daemon"] == ("-m", console, "dagster._daemon")
+
+
 def test_mlflow_serves_the_root_that_experiments_write_to() -> None:
     """The server and those who write to the database directly agree on where artifacts are, and the server runs no jobs."""
     (mlflow,) = [program for program in programs(load_settings(), SERVICES) if program.name == "mlflow"]

@@ -5,6 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
+import threading
+import warnings
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -27,10 +31,10 @@ def test_a_machine_gets_one_json_object_a_line() -> None:
     """Away from a terminal a line holds the time in UTC, the level, the logger, the event and what was bound."""
     stream = io.StringIO()
     configure_logging(load_settings(), stream)
-    get_logger("litgo_pipelines.casework").bind(case="42").info("offer sent", lawyer="Zoë")
+    get_logger("litgo_pipelines.casework").bind(case="42").info("offer sent", area="Família")
     (line,) = _lines(stream)
     at = datetime.fromisoformat(str(line.pop("timestamp")))
-    assert line == {"event": "offer sent", "level": "info", "logger": "litgo_pipelines.casework", "case": "42", "lawyer": "Zoë"}
+    assert line == {"event": "offer sent", "level": "info", "logger": "litgo_pipelines.casework", "case": "42", "area": "Família"}
     assert at.utcoffset() == timedelta(0)
     assert abs(datetime.now(UTC) - at) < timedelta(minutes=1)
 
@@ -137,3 +141,88 @@ def test_a_line_that_cannot_be_made_is_told_of_without_its_content() -> None:
     configure_logging(load_settings(), stream)
     logging.getLogger("somelibrary").warning("%d cases", "Maria")
     assert _lines(stream) == [{"level": "error", "logger": "somelibrary", "event": "a log line could not be written", "error": "TypeError"}]
+
+
+def _fail() -> None:
+    raise ValueError(" ".join(("Maria", "52998224725")))
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_nobody_catches_is_a_line_without_its_message(form: Literal["json", "console"], capfd: pytest.CaptureFixture[str]) -> None:
+    """In a thread, in the main one, and where Python cannot raise it; with the way it came."""
+
+    class Odd:
+        def __del__(self) -> None:
+            _fail()
+
+    stream = io.StringIO()
+    configure_logging(load_settings(litgo_log_format=form), stream)
+    thread = threading.Thread(target=_fail, name="worker")
+    thread.start()
+    thread.join()
+    Odd()
+    try:
+        _fail()
+    except ValueError:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    written = stream.getvalue() + "".join(capfd.readouterr())
+    assert written.count("in _fail") == 3
+    assert [one for one in ("52998224725", "Maria ") if one in written] == []
+    assert "worker" in written
+
+
+def test_whoever_stops_a_program_or_a_thread_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C shows as ever, and a thread may end itself."""
+    stream = io.StringIO()
+    configure_logging(load_settings(), stream)
+    thread = threading.Thread(target=sys.exit)
+    thread.start()
+    thread.join()
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert stream.getvalue() == ""
+    assert capfd.readouterr().err.strip() == "KeyboardInterrupt"
+
+
+def test_a_warning_is_a_line_without_what_it_quotes(capfd: pytest.CaptureFixture[str]) -> None:
+    """Where it was and of what kind it is; one that is meant for a file goes there."""
+    stream, other = io.StringIO(), io.StringIO()
+    configure_logging(load_settings(), stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        # Within the block Python shows them its own way, unless it is told otherwise.
+        configure_logging(load_settings(), stream)
+        warnings.warn("Maria", UserWarning, stacklevel=1)
+        warnings.warn("use 'x'", FutureWarning, stacklevel=1)
+    first, second = _lines(stream)
+    assert (first["level"], first["logger"], first["category"]) == ("warning", "py.warnings", "UserWarning")
+    assert str(first["where"]).partition(":")[0] == __file__
+    assert (second["category"], second["message"]) == ("FutureWarning", "use 'x'")
+    warnings.showwarning("Maria", UserWarning, "x.py", 1, other)
+    assert "Maria" in other.getvalue()
+    assert "Maria" not in stream.getvalue() + "".join(capfd.readouterr())
+
+
+_VERB = """
+from litgo_pipelines.cli import app, main
+from litgo_pipelines.settings import LitgoError
+
+def broken() -> None:
+    raise {error}(" ".join(("Maria", "asks")))
+
+app._find = lambda place: broken
+main(["serve"])
+"""
+
+
+@pytest.mark.parametrize(("error", "code"), [("ValueError", 1), ("LitgoError", 2)])
+def test_a_verb_that_fails_says_why_as_ever(error: str, code: int) -> None:
+    """In one line where a person can mend it; of a defect the trace is logged."""
+    done = subprocess.run([sys.executable, "-c", _VERB.format(error=error)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "")
+    if code == 2:
+        assert done.stderr == "litgo: Maria asks\n"
+    else:
+        line = json.loads(done.stderr)
+        assert line["level"] == "critical"
+        assert "in broken" in line["exception"]
+        assert line["exception"].endswith("ValueError")

@@ -93,7 +93,7 @@ def serve(
             server, thread = start_http_server(port, addr=host, registry=registry)
         except OSError as error:
             raise LitgoError(f"cannot listen on {host}:{port}: {error.strerror}: set LITGO_METRICS_PORT to a free port") from None
-        get_logger(__name__).info("metrics are shown", address=f"http://{host}:{port}/metrics")
+        get_logger(__name__).info("metrics are shown", url=f"http://{host}:{port}/metrics")
         stopped.wait()
         server.shutdown()
         thread.join()

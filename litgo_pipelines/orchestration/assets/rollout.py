@@ -51,9 +51,7 @@ def experiment_readout(context: dg.AssetExecutionContext, config: Approval, proj
         )
         with engine.connect() as connection:
             past = [] if found.experiment is None else past_readings(connection, found.experiment.id)
-    for done in found.done:
-        context.log.info(done)
-    # What was done, and why, is told to Dagster: it may name people, as who froze the models.
+    # What was done, and why, stands in the asset's metadata alone: it may name people, as who froze the models.
     trial = found.experiment
     structlog.get_logger(__name__).info(
         "experiment read",
@@ -85,8 +83,6 @@ def model_quality(context: dg.AssetExecutionContext, project: Project) -> dg.Mat
 
     with project.engine() as engine:
         found = watch_champion(engine, project.registry(), project.settings, clock=lambda: datetime.now(UTC), run_id=context.run.run_id)
-    for done in found.done:
-        context.log.info(done)
     verdict = "insufficient data" if found.result is None else found.result.verdict
     reasons = ["nothing is watched"] if found.result is None else found.result.reasons
     structlog.get_logger(__name__).info("champion watched", run_id=context.run.run_id, model_version=found.version, verdict=verdict)
