@@ -93,6 +93,13 @@ class LeashedManager(Manager):  # type: ignore[misc]  # honcho is not typed
         super().__init__()
         self._process_ctor = _LeashedProcess
 
+    def loop(self) -> None:
+        try:
+            super().loop()
+        finally:
+            # All have ended: nobody is left to be killed, but for this process, which has no handler any more while it exits.
+            signal.alarm(0)
+
     def terminate(self) -> None:
         if not self._terminating:
             # honcho itself counts the seconds from the moment when the first program has ended: if all are deaf, never.

@@ -129,3 +129,17 @@ def test_when_one_program_ends_the_others_are_ended() -> None:
     assert pair.wait(15) == 1
     assert below
     assert _gone(below, 5)
+
+
+def test_a_manager_whose_programs_have_ended_is_not_ended_by_its_own_alarm() -> None:
+    """The alarm that would kill deaf programs does not ring while the manager's own process exits."""
+    manager = _start(
+        "import os, signal, sys\n"
+        "from litgo_pipelines.cli.processes import LeashedManager\n"
+        "manager = LeashedManager()\n"
+        "manager.add_process('brief', 'true', env=dict(os.environ))\n"
+        "manager.loop()\n"
+        "print('seconds left:', signal.alarm(0))\n"
+    )
+    told, _ = manager.communicate(timeout=30)
+    assert "seconds left: 0\n" in told
