@@ -63,6 +63,7 @@ def samples(report: Report, before: Report | None, limits: Limits) -> Iterator[S
         yield from _known(f"{metric}_week_change", changes[figure])
     for figure, groups in _BETWEEN.items():
         yield from _known("fairness_gap_ratio", figures[figure], between=groups)
+        yield from _known("fairness_gap_week_change", changes[figure], between=groups)
     for promise, limit in (("gini", limits.max_gini), ("offered", limits.min_offered), ("gap", limits.max_gap)):
         yield Sample("fairness_limit", limit, {"promise": promise})
     for one in judge(found, limits, report.smallest):

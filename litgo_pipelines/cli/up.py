@@ -1,7 +1,8 @@
 """`litgo up`: Dagster's web server and daemon, MLflow, the matching service and the collector as one foreground program.
 
-They live and end together: if one stops, the others are stopped. The embedded database is kept running as long as this process lives.
-What a container platform would do better (restarts, limits, several hosts) is left to it.
+They live and end together: if one stops, the others are stopped, but for the collector, which only looks on and is started again. The
+embedded database is kept running as long as this process lives. What a container platform would do better (restarts, limits, several hosts)
+is left to it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 WORKSPACE = PROJECT_FOLDER / "workspace.yaml"
 _LOOPBACK = "127.0.0.1"
 _ANSWER_WITHIN = 180.0
+_AGAIN_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,22 @@ class Listener:
 
 @dataclass(frozen=True)
 class Program:
-    """One of the programs that `up` runs, with the variables that it alone gets."""
+    """One of the programs that `up` runs, with the variables that it alone gets.
+
+    Attributes:
+        alone: whether the others go on when it dies; it is started again.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
+
+    @property
+    def line(self) -> str:
+        """As a shell runs it. What is told to stop ends with 0, and is not started again."""
+        command = shlex.join(self.command)
+        return f"until {command}; do sleep {_AGAIN_SECONDS}; done" if self.alone else f"exec {command}"
 
 
 def listeners(settings: Settings) -> list[Listener]:
@@ -82,8 +95,8 @@ def programs(settings: Settings, services: Services) -> list[Program]:
     found = [
         Program("dagster", (*console, "dagster_webserver", "-h", _LOOPBACK, "-p", str(settings.litgo_dagster_port), *options), form),
         Program("daemon", (*console, "dagster._daemon", "run", *options), form),
-        Program("serve", (*python, "litgo_pipelines.cli", "serve")),
-        Program("metrics", (*python, "litgo_pipelines.cli", "metrics", "serve")),
+        Program("serve", (*python, "litgo_pipelines.cli", "serve"), form),
+        Program("metrics", (*python, "litgo_pipelines.cli", "metrics", "serve"), form, alone=True),
     ]
     return found if _is_server(services.mlflow) else [*found, _mlflow(settings, services)]
 
@@ -193,7 +206,7 @@ def _run_until_one_stops(wanted: Sequence[Program], announced: Sequence[Listener
     manager = LeashedManager()
     shared = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
     for program in wanted:
-        manager.add_process(program.name, f"exec {shlex.join(program.command)}", env={**shared, **program.environment}, cwd=str(folder))
+        manager.add_process(program.name, program.line, env={**shared, **program.environment}, cwd=str(folder))
     stopped = threading.Event()
     threading.Thread(target=_announce, args=(announced, stopped), daemon=True).start()
     try:

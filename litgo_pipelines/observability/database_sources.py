@@ -32,8 +32,8 @@ SELECT
     (SELECT count(*) FROM litgo.triages t JOIN litgo.cases c ON c.id = t.case_id
         WHERE t.area IS NULL AND t.decided_at IS NULL AND c.status = 'triage') AS undecided_triages_count,
     (SELECT count(*) FROM litgo.lawyers WHERE status = 'active') AS active_lawyers_count,
-    (SELECT coalesce(greatest(0, EXTRACT(epoch FROM now() - min(due_at))), 0) FROM litgo.notifications WHERE status = 'queued')
-        AS outbox_oldest_due_age_seconds,
+    (SELECT coalesce(greatest(0, EXTRACT(epoch FROM now() - min(created_at))), 0) FROM litgo.notifications
+        WHERE status = 'queued' AND (due_at <= now() OR tries > 0)) AS outbox_oldest_due_age_seconds,
     (SELECT coalesce(greatest(0, EXTRACT(epoch FROM now() - min(created_at))), 0) FROM litgo.contracts
         WHERE status IN ('requested', 'pending-signature')) AS pending_contract_oldest_age_seconds,
     pg_database_size(current_database()) AS database_size_bytes

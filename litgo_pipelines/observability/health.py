@@ -28,6 +28,9 @@ HEARTBEAT_SECONDS: Final = 120.0
 LATE_SECONDS: Final = 900.0
 """A message that could have gone out for so long makes delivery worth nothing."""
 
+_OF_A_CHAMPION: Final = ("promotion", "rollback", "alias moved", "version deleted")
+"""Decisions after which there has been a champion."""
+
 _Values = Sequence[Sample]
 
 
@@ -60,9 +63,9 @@ def _components(by_metric: Mapping[str, _Values], now: float) -> dict[str, float
         "requests": _answered(of("requests_last_hour")),
         "daemons": _share(of("daemon_heartbeat_timestamp_seconds"), lambda one: now - one.value <= HEARTBEAT_SECONDS),
         "jobs": _jobs(of("job_overdue"), of("job_last_end_timestamp_seconds")),
-        "delivery": _share(of("outbox_oldest_due_age_seconds"), lambda one: one.value <= LATE_SECONDS),
+        "delivery": _delivery(of("outbox_oldest_due_age_seconds"), of("vendor_configured")),
         "vendors": _vendors(of("vendor_configured"), of("breaker_open"), of("fallback_active")),
-        "model": _model(of("champion_info"), of("model_degraded")),
+        "model": _model(of("champion_info"), of("model_degraded"), of("model_decisions_total")),
         "fairness": _share(of("fairness_kept"), lambda one: one.value == 1),
     }
 
@@ -98,8 +101,17 @@ def _vendors(configured: _Values, *trouble: _Values) -> float | None:
     return 1 - len(away) / len(wanted) if wanted else None
 
 
-def _model(champion: _Values, degraded: _Values) -> float | None:
+def _delivery(ages: _Values, configured: _Values) -> float | None:
+    """Whether nothing has waited for long; None where no mail can leave, so that messages wait as they must."""
+    if any(one.labels["service"] == "sendgrid" and not one.value for one in configured):
+        return None
+    return _share(ages, lambda one: one.value <= LATE_SECONDS)
+
+
+def _model(champion: _Values, degraded: _Values, decisions: _Values) -> float | None:
     """1 for a champion that is not degraded, 0 for one that is, or for none; None before there was one."""
     if not champion:
         return None
-    return float(champion[0].labels["version"] != "nobody" and not any(one.value for one in degraded))
+    if champion[0].labels["version"] == "nobody":
+        return 0.0 if any(one.value and one.labels["action"] in _OF_A_CHAMPION for one in decisions) else None
+    return float(not any(one.value for one in degraded))

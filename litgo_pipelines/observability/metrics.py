@@ -23,6 +23,9 @@ _OUTCOMES: Final = (
 _ENDED: Final = ("ok", "error")
 _RUNS: Final = ("success", "failure", "retried", "canceled")
 _TICKS: Final = ("success", "skipped", "failure")
+_KINDS: Final = ("schedule", "sensor")
+_GAPS: Final = ("areas", "capacity", "newcomers")
+_PROMISES: Final = ("gini", "offered", *(f"gap_{groups}" for groups in _GAPS))
 
 _ANSWER: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _CALL: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 25.0, 45.0)
@@ -69,8 +72,8 @@ def _counter(name: str, what: str, *labels: str, exporter: Exporter = "collector
     return Metric(name, "counter", what, (*labels, *known), known, exporter=exporter)
 
 
-def _gauge(name: str, what: str, *labels: str, exporter: Exporter = "collector") -> Metric:
-    return Metric(name, "gauge", what, labels, exporter=exporter)
+def _gauge(name: str, what: str, *labels: str, exporter: Exporter = "collector", **known: tuple[str, ...]) -> Metric:
+    return Metric(name, "gauge", what, (*labels, *known), known, exporter=exporter)
 
 
 def _histogram(
@@ -118,7 +121,7 @@ COUNTED: Final = (
     ),
     _counter("embedding_source_total", "Vectors stored, by the model that made them.", source=("openai", "local")),
     _counter("model_decisions_total", "What was decided about models, by action, kind of actor and result.", "action", "by", "result"),
-    _counter("ab_requests_total", "Match requests in an experiment that ended.", "experiment", "variant", "status"),
+    _counter("ab_requests_total", "Match requests in an experiment that ended.", "experiment", "variant", status=_ENDED),
     _histogram(
         "ab_test_metrics",
         "What was measured in an experiment by group, each between 0 and 1: `score` promised to a lawyer shown, `accepted` of an offer "
@@ -129,31 +132,32 @@ COUNTED: Final = (
         bounds=_SHARES,
     ),
     _histogram("ab_request_duration_seconds", "Time of match requests in an experiment.", "experiment", "variant", bounds=_ANSWER),
-    _counter("job_runs_total", "Runs of jobs that ended; `retried` failed and is tried again by itself.", "job", "status"),
+    _counter("job_runs_total", "Runs of jobs that ended; `retried` failed and is tried again by itself.", "job", status=_RUNS),
     _histogram("job_duration_seconds", "Time of a run from start to end.", "job", bounds=_RUN),
     _counter("jobs_due_total", "Moments at which a schedule was due, judged after its grace.", "job"),
     _counter("jobs_executed_total", "Those of them for which a run succeeded in time.", "job"),
-    _counter("ticks_total", "Ticks of schedules and sensors.", "name", "kind", "status"),
+    _counter("ticks_total", "Ticks of schedules and sensors.", "name", kind=_KINDS, status=_TICKS),
 )
 """Made of events; see `marketplace.event_log`."""
 
 GAUGES: Final = (
     _gauge("active_offers_count", "Offers that wait for an answer."),
-    _gauge("pending_contracts_count", "Contracts that are not signed yet.", "status"),
+    _gauge("pending_contracts_count", "Contracts that are not signed yet.", status=("requested", "pending-signature")),
     _gauge("pending_contract_oldest_age_seconds", "Age of the oldest of them; 0 where there is none."),
     _gauge("open_cases_count", "Cases that have no contract yet."),
     _gauge("requests_last_hour", "Requests that began within the last hour.", "kind", "status"),
     _gauge("undecided_triages_count", "Triages that wait for a person."),
     _gauge("active_lawyers_count", "Lawyers who are active."),
-    _gauge("outbox_messages", "Messages in the outbox that are not delivered.", "status"),
-    _gauge("outbox_oldest_due_age_seconds", "How long the oldest message that could go out has been due; 0 where there is none."),
+    _gauge("outbox_messages", "Messages in the outbox that are not delivered.", status=("queued", "sending", "unknown")),
+    _gauge("outbox_oldest_due_age_seconds", "Age of the oldest message that is due, or was tried in vain; 0 where there is none."),
     _gauge("fairness_gini", "Gini of utilisation over lawyers who count."),
     _gauge("fairness_gini_week_change", "That less the one of a week before."),
     _gauge("fairness_offered_ratio", "Share of lawyers who count that received an offer in 30 days."),
     _gauge("fairness_offered_ratio_week_change", "That less the one of a week before."),
-    _gauge("fairness_gap_ratio", "Largest difference of mean utilisation between groups.", "between"),
-    _gauge("fairness_limit", "What the figure must stay below (offered: above).", "promise"),
-    _gauge("fairness_kept", "1 where a promise is kept, 0 where it is broken; absent without a verdict.", "promise"),
+    _gauge("fairness_gap_ratio", "Largest difference of mean utilisation between groups.", between=_GAPS),
+    _gauge("fairness_gap_week_change", "That less the one of a week before.", between=_GAPS),
+    _gauge("fairness_limit", "What the figure must stay below (offered: above).", promise=("gini", "offered", "gap")),
+    _gauge("fairness_kept", "1 where a promise is kept, 0 where it is broken; absent without a verdict.", promise=_PROMISES),
     _gauge("fairness_report_timestamp_seconds", "Moment that the newest figures speak of."),
     _gauge("equity_price", "Price of load (a of the offer rule) in force."),
     _gauge("champion_info", "1 for the version that the alias champion was last seen to point to; `nobody` for none.", "version"),
@@ -178,7 +182,7 @@ GAUGES: Final = (
         "bound",
     ),
     _gauge("experiment_sample_ratio_broken", "1 where the groups' sizes differ from design by more than chance.", "experiment"),
-    _gauge("vendor_configured", "1 where a vendor is configured.", "service"),
+    _gauge("vendor_configured", "1 where a vendor is configured.", service=SERVICES),
     _gauge("breaker_open", "1 while a vendor is left alone: from too many failed requests in a row until one succeeds.", "service"),
     _gauge("fallback_active", "1 where the newest piece of work of the last hour was done without its vendor.", "service"),
     _gauge("job_runs_in_progress", "Runs that are queued or under way.", "job", "status"),
@@ -188,9 +192,9 @@ GAUGES: Final = (
     _gauge("job_last_end_timestamp_seconds", "When a run of the job last ended.", "job", "status"),
     _gauge("job_due_timestamp_seconds", "When the job's schedule was last due.", "job"),
     _gauge("job_overdue", "1 where no run succeeded since the job was last due and its grace is over.", "job"),
-    _gauge("tick_timestamp_seconds", "When a schedule or sensor last ticked.", "name", "kind"),
-    _gauge("tick_due_timestamp_seconds", "By when it should have ticked again.", "name", "kind"),
-    _gauge("tick_failed", "1 where its last tick failed.", "name", "kind"),
+    _gauge("tick_timestamp_seconds", "When a schedule or sensor last ticked.", "name", kind=_KINDS),
+    _gauge("tick_due_timestamp_seconds", "By when it should have ticked again.", "name", kind=_KINDS),
+    _gauge("tick_failed", "1 where its last tick failed.", "name", kind=_KINDS),
     _gauge("daemon_heartbeat_timestamp_seconds", "Last heartbeat of a part of Dagster's daemon.", "daemon"),
     _gauge("database_up", "1 where the marketplace's database answers."),
     _gauge("database_size_bytes", "Size of the marketplace's database."),
@@ -227,6 +231,13 @@ SERVING: Final = (
         "serving_request_duration_seconds",
         "Time from a request's first byte to its answer's last.",
         *("method", "route", "status"),
+        bounds=_ANSWER,
+        exporter="serving",
+    ),
+    _histogram(
+        "model_matching_duration_seconds",
+        "Time to decide and record a match request that was answered, by the version that answered.",
+        "version",
         bounds=_ANSWER,
         exporter="serving",
     ),

@@ -13,6 +13,7 @@ from anyio import CapacityLimiter
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
@@ -129,6 +130,7 @@ def create_app(engine: Engine, open_registry: Callable[[], ModelSource], setting
     app.include_router(product_api())
     app.include_router(triage_api())
     app.include_router(_operations())
+    metrics.expect((method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ())
     _answer_errors(app)
     return app
 

@@ -128,7 +128,9 @@ class Matching:
             self._metrics.matching_seconds.labels("error").observe(duration.total_seconds())
             requests.give_up(self._engine, question.request_id, error, duration)
             raise
-        self._metrics.matching_seconds.labels("ok").observe((self._clock() - begun).total_seconds())
+        duration = self._clock() - begun
+        self._metrics.matching_seconds.labels("ok").observe(duration.total_seconds())
+        self._metrics.model_seconds.labels(decision.ask.model_version).observe(duration.total_seconds())
         return Answered(answer_of(decision, offered=question.body.create_offers))
 
     def _decide(self, market: Market, rule: OfferRule, opened: _Opened, question: Question, at: datetime) -> Decision:

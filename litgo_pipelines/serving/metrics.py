@@ -6,6 +6,7 @@ elsewhere; none is counted twice here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -27,6 +28,9 @@ def instrument(kind: type[_Instrument], metric: Metric, registry: CollectorRegis
     return kind(metric.name, metric.help, metric.labels, registry=registry, **buckets)
 
 
+_EXPECTED = ("200", "201", "500", "503")
+
+
 class ServingMetrics:
     """One registry of its own for each service."""
 
@@ -36,6 +40,10 @@ class ServingMetrics:
         self.registry = CollectorRegistry()
         self.matching_seconds = self._made(Histogram, "matching_duration_seconds")
         self.triage_seconds = self._made(Histogram, "triage_duration_seconds")
+        self.model_seconds = self._made(Histogram, "model_matching_duration_seconds")
+        for ended in ("ok", "error"):
+            self.matching_seconds.labels(ended)
+            self.triage_seconds.labels(ended)
         self.request_seconds = self._made(Histogram, "serving_request_duration_seconds")
         self.model = self._made(Gauge, "serving_model_info")
         self.model_loaded = self._made(Gauge, "serving_model_loaded_timestamp_seconds")
@@ -51,6 +59,16 @@ class ServingMetrics:
         self.market_lawyers = self._made(Gauge, "serving_market_lawyers")
         self.market_seconds = self._made(Histogram, "serving_market_refresh_duration_seconds")
         self.market_errors = self._made(Counter, "serving_market_refresh_errors_total")
+
+    def expect(self, routes: Iterable[tuple[str, str]]) -> None:
+        """Let the answers of these routes (method and template) be counted from 0 on: a series that begins with its first answer has no
+        increase by it.
+
+        Known before are the answers that most requests get, and those that people are called for; others begin with the first.
+        """
+        for method, route in routes:
+            for status in _EXPECTED:
+                self.request_seconds.labels(method, route, status)
 
     def embedded(self, *, in_fallback: bool) -> None:
         """Note whether the preferred model answered when a text was to be embedded."""

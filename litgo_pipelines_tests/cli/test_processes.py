@@ -131,6 +131,22 @@ def test_when_one_program_ends_the_others_are_ended() -> None:
     assert _gone(below, 5)
 
 
+def test_a_program_that_only_looks_on_is_started_again_when_it_dies(tmp_path: Path) -> None:
+    """The others go on meanwhile; once it is told to stop, it is not started again."""
+    marks = tmp_path / "marks"
+    code = f"from pathlib import Path; p = Path({str(marks)!r}); p.open('a').write('x'); import sys; sys.exit(len(p.read_text()) < 3)"
+    pair = _start(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from litgo_pipelines.cli import up\n"
+        "up._AGAIN_SECONDS = 0.1\n"
+        f"looking = up.Program('looking', (sys.executable, '-c', {code!r}), alone=True)\n"
+        "sys.exit(up._run_until_one_stops([looking], [], {}, Path.cwd()))\n"
+    )
+    pair.communicate(timeout=30)
+    assert marks.read_text() == "xxx"
+
+
 def test_a_manager_whose_programs_have_ended_is_not_ended_by_its_own_alarm() -> None:
     """The alarm that would kill deaf programs does not ring while the manager's own process exits."""
     manager = _start(

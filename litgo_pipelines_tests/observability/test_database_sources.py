@@ -103,6 +103,18 @@ def test_what_waits_is_counted_with_its_age(town: Town) -> None:
     assert found["database_size_bytes"] > 1e6
 
 
+def test_a_message_that_is_tried_in_vain_gets_older(town: Town) -> None:
+    """Each try puts it off; its age is counted from when it was written. One for later that was never due has none."""
+    hour = datetime.now(UTC) - timedelta(hours=1)
+    with town.engine.begin() as connection:
+        for key in ("refused", "later"):
+            tell(connection, key=key, subject="s", body="b", at=hour)
+    town.execute("UPDATE litgo.notifications SET due_at = now() + interval '15 min'")
+    assert values(Standing(town.engine))["outbox_oldest_due_age_seconds"] == 0
+    town.execute("UPDATE litgo.notifications SET tries = 6 WHERE key = 'refused'")
+    assert 3600 <= values(Standing(town.engine))["outbox_oldest_due_age_seconds"] < 3700
+
+
 def test_a_triage_waits_for_a_person_until_its_case_is_withdrawn(town: Town) -> None:
     """Nobody decides what nobody wants any more."""
     for status in ("triage", "canceled"):

@@ -81,5 +81,18 @@ def test_each_trouble_costs_its_component(sample: Sample, component: str, value:
 
 
 def test_an_alias_that_points_to_nobody_is_no_model() -> None:
-    """Before the first look at the registry nothing is known of it."""
-    assert health(Sample("champion_info", 1, {"version": "nobody"}))[1] == {"model": 0.0}
+    """Before the first champion there is nothing to miss."""
+    nobody = Sample("champion_info", 1, {"version": "nobody"})
+    assert health(nobody)[1] == {}
+    gate = Sample("model_decisions_total", 3, {"action": "gate", "by": "system", "result": "fail"})
+    assert health(nobody, gate)[1] == {}
+    promoted = Sample("model_decisions_total", 1, {"action": "promotion", "by": "system", "result": "done"})
+    assert health(nobody, gate, promoted)[1] == {"model": 0.0}
+
+
+def test_messages_wait_as_they_must_where_no_mail_can_leave() -> None:
+    """Delivery is neither well nor ill then."""
+    waiting = Sample("outbox_oldest_due_age_seconds", 100_000)
+    assert health(waiting)[1] == {"delivery": 0.0}
+    assert health(waiting, Sample("vendor_configured", 0, {"service": "sendgrid"}))[1] == {}
+    assert health(waiting, Sample("vendor_configured", 1, {"service": "sendgrid"}))[1]["delivery"] == 0.0

@@ -40,7 +40,7 @@ def _print(found: list[Metric]) -> None:
 
     table = Table(box=None, pad_edge=False)
     for name in ("metric", "kind", "meaning"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "metric")
     for one in found:
         labels = [f"{label}={'|'.join(one.known[label])}" if label in one.known else label for label in one.labels]
         told = "".join(f"\n  [cyan]{escape(label)}[/]" for label in labels)
