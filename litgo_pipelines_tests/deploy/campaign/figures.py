@@ -199,7 +199,7 @@ class View:
         self._gauge("pending_contract_oldest_age_seconds", np.maximum(_oldest(list(zip(made, over, strict=True)), reads), forgotten))
         self._gauge("undecided_triages_count", np.round(3 + 2 * np.sin(reads / 4000)) + conditions.at("undecided", reads))
         self._gauge("active_lawyers_count", np.full(len(reads), happening.size.lawyers))
-        self._gauge("outbox_oldest_due_age_seconds", _oldest(happening.due, reads))
+        self._gauge("outbox_oldest_due_age_seconds", _oldest(happening.queued, reads))
         queued, unknown = np.array(happening.queued).reshape(-1, 2), np.array(happening.unknown).reshape(-1, 2)
         self._gauge("outbox_messages", _live(queued[:, 0], queued[:, 1], reads), status="queued")
         self._gauge("outbox_messages", np.zeros(len(reads)), status="sending")
@@ -228,6 +228,7 @@ class View:
         for number, between in enumerate(("areas", "capacity", "newcomers")):
             gap = 0.1 + 0.015 * drawn[:, number] + conditions.at(f"gap:{between}", reads)
             self._gauge("fairness_gap_ratio", gap, between=between)
+            self._gauge("fairness_gap_week_change", 0.004 * drawn[:, 3] + conditions.at(f"gap:{between}", reads), between=between)
             kept[f"gap_{between}"] = gap <= 0.2
         for promise, limit in (("gini", 0.3), ("offered", 0.8), ("gap", 0.2)):
             self._gauge("fairness_limit", np.full(len(reads), limit), promise=promise)

@@ -115,7 +115,7 @@ class Happening:
     Attributes:
         facts: of the database; `served`: of serving's process, which forgets them when it ends.
         offers: begin and end of each; `cases` likewise, `contracts` with the moment at which they went out between.
-        due: from when to when each message waited though it could go out; `queued` from its making to its end.
+        queued: each message, from its making to its end.
         unknown: from when to when it was not known whether a message arrived.
         open: by vendor, from when to when it was left alone.
         work: by vendor, when work was done and whether without it.
@@ -130,7 +130,6 @@ class Happening:
     offers: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
     cases: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
     contracts: tuple[Floats, Floats, Floats] = (np.empty(0), np.empty(0), np.empty(0))
-    due: list[tuple[float, float]] = field(default_factory=list)
     queued: list[tuple[float, float]] = field(default_factory=list)
     unknown: list[tuple[float, float]] = field(default_factory=list)
     open: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {service: [] for service in SERVICES})
@@ -183,6 +182,8 @@ class Happening:
             self.requests[kind, one] = when[chosen]
             recent = chosen & (when > -LATELY)
             self.served.measure(f"{kind}_duration_seconds", (when + seconds)[recent], seconds[recent], status=one)
+            if (kind, one) == ("matching", "ok"):
+                self.served.measure("model_matching_duration_seconds", (when + seconds)[recent], seconds[recent], version="7")
             self.served.measure(
                 "serving_request_duration_seconds",
                 *((when + seconds)[recent], seconds[recent] + 0.004),
@@ -341,7 +342,6 @@ class Happening:
             due, at, channel, tries = heapq.heappop(waiting)
             tick = self._tick("deliver_notifications", "notifications_due", due)
             picked = tick + 3.0 + self.rng.uniform(0, 2)
-            self.due.append((due, min(picked, self.ends + DAY)))
             if not picked < self.ends:
                 self.queued.append((at, self.ends + DAY))
                 continue
