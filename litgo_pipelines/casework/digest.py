@@ -6,6 +6,7 @@ What has no history (messages that wait, freezes, who waits for approval) is tol
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -24,6 +25,7 @@ from litgo_pipelines.casework.digest_record import (
     Quality,
     Running,
     Vendor,
+    Waiting,
 )
 from litgo_pipelines.integrations.attempts import FAILURES
 from litgo_pipelines.marketplace.outbox import tell
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 WEEK: Final = timedelta(days=7)
 STUCK_AFTER: Final = timedelta(hours=1)
 """How long beyond `CONTRACT_MANUAL_AFTER` a contract may wait for a place to sign it."""
+LATE_AFTER: Final = timedelta(minutes=15)
+"""How long a message may wait before people are told of it."""
 
 _CHAMPION = """
 SELECT version, observed_at FROM litgo.alias_observations WHERE observed_at <= :until ORDER BY id DESC LIMIT 1
@@ -72,6 +76,19 @@ SELECT channel, count(*) FILTER (WHERE status = 'sent' AND sent_at > :since AND 
        count(*) FILTER (WHERE status IN ('queued', 'sending')) AS waiting
 FROM litgo.notifications WHERE created_at <= :until GROUP BY 1 ORDER BY 1
 """
+# A message that a person sent again waits from then on.
+_WAITING = """
+SELECT channel, audience, count(*) FILTER (WHERE since <= :late) AS late, min(since) FILTER (WHERE since <= :late) AS oldest FROM (
+    SELECT channel, audience, coalesce(CAST(details #>> '{delivery,handled,-1,at}' AS timestamptz), created_at) AS since
+    FROM litgo.notifications WHERE status IN ('queued', 'sending') AND created_at <= :until
+) waiting GROUP BY 1, 2 ORDER BY 1, 2
+"""
+# When a message failed is not recorded; its last try was due shortly before.
+_FAILED = """
+SELECT count(*) FROM litgo.notifications
+WHERE status = 'failed' AND due_at > :since AND created_at <= :until AND coalesce(trouble, '') NOT LIKE 'overtaken:%'
+  AND details #>> '{delivery,handled,-1,action}' IS DISTINCT FROM 'settled as failed'
+"""
 _DUES = """
 SELECT job, count(*) AS due, count(*) FILTER (WHERE executed) AS executed FROM litgo.job_dues
 WHERE due_at > :since AND due_at <= :until GROUP BY 1 ORDER BY 1
@@ -92,7 +109,7 @@ def read_digest(engine: Engine, settings: Settings, as_of: datetime) -> Digest:
     """The seven days up to `as_of` (aware), from one state of the database. Writes nothing."""
     span = {"since": as_of - WEEK, "until": as_of}
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        return Digest(
+        found = Digest(
             **span,
             needs=_needs(connection, settings, span),
             fairness=_fairness(connection, settings, as_of),
@@ -103,6 +120,7 @@ def read_digest(engine: Engine, settings: Settings, as_of: datetime) -> Digest:
             deliveries=tuple(Delivery(*row) for row in _rows(connection, _MESSAGES, span)),
             jobs=_jobs(connection, span),
         )
+    return replace(found, needs=_with_alarms(found))
 
 
 def send_digest(connection: Connection, digest: Digest, subject: str, body: str, at: datetime) -> bool:
@@ -124,6 +142,7 @@ def _needs(connection: Connection, settings: Settings, span: dict[str, datetime]
     triages = triage_recording.waiting(connection, until)
     contracts = contract_queue.standing(connection)
     running = experiments.running(connection)
+    messages = _rows(connection, _WAITING, {"until": until, "late": until - LATE_AFTER})
     return Needs(
         triages=triages.cases,
         overdue=triages.overdue,
@@ -137,7 +156,41 @@ def _needs(connection: Connection, settings: Settings, span: dict[str, datetime]
         approval=running.challenger if running and running.status == "approval" and running.approved_by is None else None,
         broken_jobs=tuple(row.job for row in _rows(connection, _BROKEN, span)),
         frozen=_frozen(connection, span["since"]),
+        waiting=_waiting(messages),
+        failed_messages=_rows(connection, _FAILED, span)[0].count,
+        missing=_missing(messages, settings),
     )
+
+
+def _with_alarms(digest: Digest) -> Needs:
+    """What needs a person, with what the rest of the digest says is wrong."""
+    promises = () if digest.fairness is None else digest.fairness.promises
+    quality, running = digest.models.quality, digest.running
+    return replace(
+        digest.needs,
+        broken_promises=tuple(one for one in promises if one.verdict == "fail"),
+        degraded=quality.version if quality is not None and quality.verdict == "degraded" else None,
+        unequal_groups=running.challenger if running is not None and running.sample_ratio_broken else None,
+        left_alone=tuple(one.service for one in digest.vendors if one.breaker != "closed"),
+    )
+
+
+def _waiting(rows: Sequence[Any]) -> Waiting | None:
+    late = [row for row in rows if row.late]
+    return Waiting(sum(row.late for row in late), min(row.oldest for row in late)) if late else None
+
+
+def _missing(rows: Sequence[Any], settings: Settings) -> tuple[str, ...]:
+    """Names of the settings that are not given, and without which one of these messages reaches nobody."""
+    from litgo_pipelines.casework.notifications import Reach
+    from litgo_pipelines.integrations.policies import CREDENTIALS
+
+    reach = Reach.of(settings)
+    pushes, mails = (any(row.channel == channel for row in rows) for channel in ("push", "email"))
+    by_mail = mails or (pushes and not reach.push and reach.fallback)
+    wanted = [*(CREDENTIALS["sendgrid"] if by_mail else ()), *(CREDENTIALS["onesignal"] if pushes and not reach.fallback else ())]
+    wanted += ["litgo_ops_emails"] if any(row.audience == "ops" for row in rows) else []
+    return tuple(name.upper() for name in wanted if not getattr(settings, name))
 
 
 def _frozen(connection: Connection, before: datetime) -> tuple[Frozen, ...]:

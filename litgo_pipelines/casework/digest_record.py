@@ -25,6 +25,25 @@ class Frozen:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """A figure of the distribution by its name, with its change against the week before, its limit and the verdict."""
+
+    figure: str
+    value: float | None
+    change: float | None
+    limit: float
+    verdict: Literal["pass", "fail", "insufficient data"]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Messages that have waited for too long, and since when the oldest does."""
+
+    messages: int
+    oldest: datetime
+
+
+@dataclass(frozen=True)
 class Needs:
     """What waits for a person.
 
@@ -37,6 +56,13 @@ class Needs:
         unexplained: numbers of decisions that somebody took in MLflow's own pages without saying why.
         approval: challenger of the experiment that won and waits to be approved.
         broken_jobs: whose last run of the week failed.
+        broken_promises: of fairness, by the newest snapshot.
+        degraded: the champion, where it stands far below its reference.
+        unequal_groups: challenger of the experiment whose groups are not as large as designed.
+        waiting: None: no message waits for long.
+        failed_messages: of the week that were not sent, neither overtaken by events nor settled by a person.
+        missing: settings without which messages that wait reach nobody.
+        left_alone: vendors that are not asked for now, because they failed.
     """
 
     triages: int
@@ -49,17 +75,13 @@ class Needs:
     approval: str | None
     broken_jobs: tuple[str, ...]
     frozen: tuple[Frozen, ...]
-
-
-@dataclass(frozen=True)
-class Promise:
-    """A figure of the distribution by its name, with its change against the week before, its limit and the verdict."""
-
-    figure: str
-    value: float | None
-    change: float | None
-    limit: float
-    verdict: Literal["pass", "fail", "insufficient data"]
+    broken_promises: tuple[Promise, ...] = ()
+    degraded: str | None = None
+    unequal_groups: str | None = None
+    waiting: Waiting | None = None
+    failed_messages: int = 0
+    missing: tuple[str, ...] = ()
+    left_alone: tuple[Service, ...] = ()
 
 
 @dataclass(frozen=True)

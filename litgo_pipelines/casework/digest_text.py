@@ -22,6 +22,8 @@ _FIGURES: Final = {
     "gap_capacity": "diferença entre faixas de capacidade",
     "gap_new": "diferença entre recém-chegados e os demais",
 }
+_RUNBOOKS: Final = {"gini_utilisation": "WorkSpreadUnevenly", "share_offered": "LawyersWithoutOffers"}
+"""What to do about a promise that is broken; about all others `GroupsUsedUnequally`."""
 _VERDICTS: Final = {
     "pass": "cumprida",
     "fail": "DESCUMPRIDA",
@@ -101,18 +103,14 @@ def _line(line: str) -> str:
 
 
 def _needs(needs: Needs) -> Iterator[str]:
+    yield from _alarms(needs)
     if needs.triages:
         late = f", {say.number(needs.overdue)} além do prazo" if needs.overdue else ""
         yield (
             f"{say.counted(needs.triages, 'triagem sem decisão', 'triagens sem decisão')}{late}: litgo triage list --undecided; "
             "para decidir: litgo triage decide CASO --area ÁREA --reason MOTIVO"
         )
-    if needs.unknown_messages:
-        told = say.counted(needs.unknown_messages, "mensagem de entrega incerta", "mensagens de entrega incerta")
-        yield (
-            f"{told}: litgo notification list --status unknown; se chegou: litgo notification settle NÚMERO --sent --reason MOTIVO; "
-            "para enviar de novo: litgo notification resend NÚMERO"
-        )
+    yield from _messages(needs)
     yield from _contracts(needs)
     for number in needs.unexplained:
         yield f"decisão {number}, tomada no MLflow sem explicação: litgo model annotate {number} --reason MOTIVO"
@@ -125,6 +123,50 @@ def _needs(needs: Needs) -> Iterator[str]:
     for held in needs.frozen:
         what, lift = _HELD[held.what]
         yield f"{what} por {plain(held.by)} desde {say.day(held.since)}; para liberar: {lift} --reason MOTIVO"
+
+
+def _alarms(needs: Needs) -> Iterator[str]:
+    for one in needs.broken_promises:
+        told = f"promessa de equidade descumprida, {_FIGURES[one.figure]}: {_share(one.figure, one.value)} (promessa: {_bound(one)})"
+        page = _RUNBOOKS.get(one.figure, "GroupsUsedUnequally")
+        yield f"{told}; para ver: litgo fairness report; o que fazer: docs/runbooks/{page}.md"
+    if needs.degraded is not None:
+        yield (
+            f"a {say.version(needs.degraded)}, em uso, está degradada: litgo model history; "
+            "para retirá-la: litgo model rollback --reason MOTIVO; o que fazer: docs/runbooks/ModelDegraded.md"
+        )
+    if needs.unequal_groups is not None:
+        yield (
+            f"os grupos do experimento da {say.version(needs.unequal_groups)} não têm os tamanhos previstos: litgo experiment status; "
+            "para interromper: litgo experiment stop --reason MOTIVO; o que fazer: docs/runbooks/SampleRatioMismatch.md"
+        )
+    for service in needs.left_alone:
+        told = f"{_SERVICES[service]} em pausa, por falhas seguidas"
+        yield f"{told}; para conferir a configuração: litgo doctor; o que fazer: docs/runbooks/BreakerOpen.md"
+
+
+def _messages(needs: Needs) -> Iterator[str]:
+    if needs.missing:
+        yield f"há mensagens que não chegam a ninguém sem {say.listed(list(needs.missing))}; depois de definir, para conferir: litgo doctor"
+    if needs.waiting is not None:
+        told = say.counted(needs.waiting.messages, "mensagem à espera", "mensagens à espera")
+        yield (
+            f"{told} há mais de 15 minutos, a mais antiga desde {say.day_and_hour(needs.waiting.oldest)}: "
+            "litgo notification list --status queued --status sending; para enviar já: litgo notification send --all; "
+            "o que fazer: docs/runbooks/OutboxOld.md"
+        )
+    if needs.unknown_messages:
+        told = say.counted(needs.unknown_messages, "mensagem de entrega incerta", "mensagens de entrega incerta")
+        yield (
+            f"{told}: litgo notification list --status unknown; se chegou: litgo notification settle NÚMERO --sent --reason MOTIVO; "
+            "para enviar de novo: litgo notification resend NÚMERO"
+        )
+    if needs.failed_messages:
+        told = say.counted(needs.failed_messages, "mensagem da semana não foi enviada", "mensagens da semana não foram enviadas")
+        yield (
+            f"{told}: litgo notification list --status failed; para enviar de novo: litgo notification resend NÚMERO; "
+            "se não é mais preciso: litgo notification settle NÚMERO --failed --reason MOTIVO"
+        )
 
 
 def _contracts(needs: Needs) -> Iterator[str]:
@@ -162,8 +204,12 @@ def _promise(one: Promise) -> str:
     told = f"{_FIGURES[one.figure]}: {_share(one.figure, one.value)}"
     if one.value is not None:
         told += f" ({_change(one.change, ratio=ratio)})"
-    bound = "acima de" if one.figure == "share_offered" else "abaixo de" if ratio else "até"
-    return f"{told}; promessa ({bound} {_share(one.figure, one.limit)}): {_VERDICTS[one.verdict]}"
+    return f"{told}; promessa ({_bound(one)}): {_VERDICTS[one.verdict]}"
+
+
+def _bound(one: Promise) -> str:
+    side = {"share_offered": "acima de", "gini_utilisation": "abaixo de"}.get(one.figure, "até")
+    return f"{side} {_share(one.figure, one.limit)}"
 
 
 def _share(figure: str, value: float | None) -> str:

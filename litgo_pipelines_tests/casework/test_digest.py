@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -25,6 +25,7 @@ from litgo_pipelines.casework.digest_record import (
     Quality,
     Running,
     Vendor,
+    Waiting,
 )
 from litgo_pipelines.casework.digest_text import as_markdown, as_text, sections, subject
 from litgo_pipelines.casework.equity_run import run_equity
@@ -58,6 +59,17 @@ FULL = Digest(
         approval="4",
         broken_jobs=("__ASSET_JOB", "move_offers"),
         frozen=(Frozen("models", "ana", MONDAY - 20 * DAY),),
+        broken_promises=(
+            Promise("gini_utilisation", 0.35, 0.01, 0.3, "fail"),
+            Promise("share_offered", 0.7512, None, 0.8, "fail"),
+            Promise("gap_new", 0.25, None, 0.2, "fail"),
+        ),
+        degraded="3",
+        unequal_groups="5",
+        waiting=Waiting(12, MONDAY - 40 * MINUTE),
+        failed_messages=2,
+        missing=("SENDGRID_API_KEY", "LITGO_OPS_EMAILS"),
+        left_alone=("openai",),
     ),
     fairness=Fairness(
         MONDAY - timedelta(hours=6),
@@ -108,10 +120,28 @@ def test_everything_that_is_known_is_told_in_portuguese() -> None:
     told = lines(FULL)
     assert next(iter(told)) == "O que precisa de uma pessoa"
     assert told["O que precisa de uma pessoa"] == (
+        "promessa de equidade descumprida, Gini da utilização: 0,350 (promessa: abaixo de 0,300); "
+        "para ver: litgo fairness report; o que fazer: docs/runbooks/WorkSpreadUnevenly.md",
+        "promessa de equidade descumprida, advogados com oferta em 30 dias: 75,1% (promessa: acima de 80,0%); "
+        "para ver: litgo fairness report; o que fazer: docs/runbooks/LawyersWithoutOffers.md",
+        "promessa de equidade descumprida, diferença entre recém-chegados e os demais: 25,0 p.p. (promessa: até 20,0 p.p.); "
+        "para ver: litgo fairness report; o que fazer: docs/runbooks/GroupsUsedUnequally.md",
+        "a versão 3, em uso, está degradada: litgo model history; "
+        "para retirá-la: litgo model rollback --reason MOTIVO; o que fazer: docs/runbooks/ModelDegraded.md",
+        "os grupos do experimento da versão 5 não têm os tamanhos previstos: litgo experiment status; "
+        "para interromper: litgo experiment stop --reason MOTIVO; o que fazer: docs/runbooks/SampleRatioMismatch.md",
+        "OpenAI em pausa, por falhas seguidas; para conferir a configuração: litgo doctor; o que fazer: docs/runbooks/BreakerOpen.md",
         "3 triagens sem decisão, 1 além do prazo: litgo triage list --undecided; "
         "para decidir: litgo triage decide CASO --area ÁREA --reason MOTIVO",
+        "há mensagens que não chegam a ninguém sem SENDGRID_API_KEY e LITGO_OPS_EMAILS; depois de definir, para conferir: litgo doctor",
+        "12 mensagens à espera há mais de 15 minutos, a mais antiga desde 09/03/2026, 07h20: "
+        "litgo notification list --status queued --status sending; para enviar já: litgo notification send --all; "
+        "o que fazer: docs/runbooks/OutboxOld.md",
         "1 mensagem de entrega incerta: litgo notification list --status unknown; "
         "se chegou: litgo notification settle NÚMERO --sent --reason MOTIVO; para enviar de novo: litgo notification resend NÚMERO",
+        "2 mensagens da semana não foram enviadas: litgo notification list --status failed; "
+        "para enviar de novo: litgo notification resend NÚMERO; "
+        "se não é mais preciso: litgo notification settle NÚMERO --failed --reason MOTIVO",
         "1 contrato com envelope perdido no DocuSign: litgo contract list --unsigned; "
         "depois de procurar o envelope nas páginas do DocuSign, para enviar outro: litgo contract retake ID",
         "2 contratos parados, sem lugar para assinar: litgo contract list --status requested; "
@@ -181,7 +211,7 @@ def test_jobs_without_a_schedule_say_nothing_of_punctuality() -> None:
 def test_mail_and_page_tell_the_same() -> None:
     """Headings differ, and what belongs to a line above stands below it."""
     page, mail = as_markdown(FULL), as_text(FULL, "http://dagster")
-    assert page.startswith(f"## {subject(FULL)}\n\n### O que precisa de uma pessoa\n\n- 3 triagens")
+    assert page.startswith(f"## {subject(FULL)}\n\n### O que precisa de uma pessoa\n\n- promessa de equidade")
     assert "### Equidade (apuração de 09/03/2026, 02h00)" in page
     assert "EQUIDADE (apuração de 09/03/2026, 02h00)\n- Gini" in mail
     for section in sections(FULL):
@@ -229,8 +259,10 @@ def test_fairness_is_read_with_the_change_of_a_week(town: Town, settings: Settin
     run_equity(town.engine, NOON - 7 * DAY, new_lawyer_offers=10)
     town.contract(second, NOON - DAY)
     run_equity(town.engine, NOON, new_lawyer_offers=10)
-    found = read_digest(town.engine, settings, NOON + timedelta(hours=3)).fairness
+    digest = read_digest(town.engine, settings, NOON + timedelta(hours=3))
+    found = digest.fairness
     assert found is not None
+    assert digest.needs == replace(NOTHING, broken_promises=tuple(one for one in found.promises if one.figure == "share_offered"))
     assert found.as_of == NOON
     promises = {one.figure: one for one in found.promises}
     gini, offered = promises["gini_utilisation"], promises["share_offered"]
@@ -240,7 +272,17 @@ def test_fairness_is_read_with_the_change_of_a_week(town: Town, settings: Settin
 
 
 def message(town: Town, status: str, at: datetime, channel: str = "push", **values: Any) -> None:
-    row = {"key": str(uuid4()), "audience": "client", "recipient_id": uuid4(), "subject": "s", "body": "b", "channel": channel}
+    row = {
+        "key": str(uuid4()),
+        "audience": "client",
+        "recipient_id": uuid4(),
+        "subject": "s",
+        "body": "b",
+        "channel": channel,
+        "due_at": at,
+    }
+    if values.get("audience") == "ops":
+        row["recipient_id"] = None
     if status == "sending":
         values |= {"claim": uuid4(), "claimed_until": at}
     if status == "sent":
@@ -263,6 +305,89 @@ def test_messages_are_counted_by_channel_and_week(town: Town, settings: Settings
     found = read_digest(town.engine, settings, MONDAY)
     assert found.deliveries == (Delivery("email", 0, 2, 0, 0), Delivery("push", 2, 0, 1, 2))
     assert found.needs.unknown_messages == 3
+
+
+def test_messages_that_wait_for_long_or_failed_need_a_person(town: Town, settings: Settings) -> None:
+    """From 15 minutes on, being sent or not, counted with the oldest; what failed counts by its last try, unless overtaken."""
+    message(town, "queued", MONDAY - 14 * MINUTE)
+    message(town, "queued", MONDAY + MINUTE)
+    message(town, "sent", MONDAY - DAY)
+    found = read_digest(town.engine, settings, MONDAY).needs
+    assert (found.waiting, found.failed_messages) == (None, 0)
+    message(town, "queued", MONDAY - 15 * MINUTE)
+    message(town, "sending", MONDAY - 40 * MINUTE, "email")
+    for days in (1, 8):
+        message(town, "failed", MONDAY - days * DAY)
+    message(town, "failed", MONDAY - 8 * DAY, due_at=MONDAY - 6 * DAY)
+    message(town, "failed", MONDAY - DAY, trouble="overtaken: the offer was answered")
+    found = read_digest(town.engine, settings, MONDAY).needs
+    assert (found.waiting, found.failed_messages) == (Waiting(2, MONDAY - 40 * MINUTE), 2)
+    assert found == read_digest(town.engine, settings, MONDAY).needs
+
+
+def test_what_a_person_did_about_a_message_counts(town: Town, settings: Settings) -> None:
+    """One that is sent again waits from then on; one that need not be sent any more no longer failed."""
+    from litgo_pipelines.casework import notifications
+
+    for _ in range(2):
+        message(town, "failed", MONDAY - DAY)
+    message(town, "unknown", MONDAY - DAY)
+    again, _, settled = (row.id for row in town.rows("SELECT id FROM litgo.notifications ORDER BY id"))
+    with town.engine.begin() as connection:
+        notifications.resend(connection, again, by="ana", at=MONDAY)
+        notifications.settle(connection, settled, "failed", by="ana", reason="moot", at=MONDAY)
+    early, late = (read_digest(town.engine, settings, MONDAY + minutes * MINUTE).needs for minutes in (14, 15))
+    assert (early.waiting, late.waiting) == (None, Waiting(1, MONDAY))
+    assert early.failed_messages == 1
+
+
+SENDGRID, OPS = {"sendgrid_api_key": "k"}, {"litgo_ops_emails": "ana@example.com"}
+ONESIGNAL = {"onesignal_app_id": "a", "onesignal_api_key": "k"}
+
+
+@pytest.mark.parametrize(
+    ("audience", "given", "missing"),
+    [
+        ("ops", {}, ("SENDGRID_API_KEY", "LITGO_OPS_EMAILS")),
+        ("ops", SENDGRID, ("LITGO_OPS_EMAILS",)),
+        ("ops", OPS, ("SENDGRID_API_KEY",)),
+        ("ops", SENDGRID | OPS, ()),
+        ("client", {}, ("SENDGRID_API_KEY",)),
+        ("client", SENDGRID, ()),
+        ("client", ONESIGNAL, ()),
+        ("client", SENDGRID | OPS | {"fallback_enabled": False, "onesignal_app_id": "a"}, ("ONESIGNAL_API_KEY",)),
+        (None, {}, ()),
+    ],
+)
+def test_settings_without_which_messages_reach_nobody_are_named(
+    town: Town, audience: str | None, given: dict[str, Any], missing: tuple[str, ...]
+) -> None:
+    """Only where a message waits that needs them: pushes go by mail where there is no OneSignal."""
+    if audience is not None:
+        message(town, "queued", MONDAY - MINUTE, "email" if audience == "ops" else "push", audience=audience)
+    message(town, "sent", MONDAY - MINUTE, "email", audience="ops")
+    assert read_digest(town.engine, load_settings(**given), MONDAY).needs.missing == missing
+
+
+def experiment(town: Town, status: str) -> UUID:
+    """Of version 2 against version 1."""
+    return town.add(
+        "experiments",
+        mode="ab",
+        champion="1",
+        challenger="2",
+        status=status,
+        salt="s",
+        ramp_salt="r",
+        steps=[0.05, 0.1],
+        max_days=28,
+        at_the_end="keep",
+        actor="promotion",
+        reason="passed",
+        created_at=MONDAY - 9 * DAY,
+        started_at=MONDAY - 9 * DAY,
+        step=1,
+    )
 
 
 def test_what_needs_a_person_is_read_from_where_it_waits(town: Town, settings: Settings) -> None:
@@ -292,23 +417,7 @@ def test_what_needs_a_person_is_read_from_where_it_waits(town: Town, settings: S
         )
         freezes.freeze(connection, actor="ana", reason="férias", at=MONDAY - 8 * DAY)
         prices.freeze(connection, "ana", "obra", MONDAY - 6 * DAY)
-    town.add(
-        "experiments",
-        mode="ab",
-        champion="1",
-        challenger="2",
-        status="approval",
-        salt="s",
-        ramp_salt="r",
-        steps=[0.05, 0.1],
-        max_days=28,
-        at_the_end="keep",
-        actor="promotion",
-        reason="passed",
-        created_at=MONDAY - 9 * DAY,
-        started_at=MONDAY - 9 * DAY,
-        step=1,
-    )
+    experiment(town, "approval")
     found = read_digest(town.engine, settings, MONDAY)
     assert found.needs == Needs(
         triages=1,
@@ -362,6 +471,33 @@ def test_the_weeks_quality_is_of_the_whole_week(town: Town, settings: Settings, 
             freezes.unfreeze(connection, actor="ana", reason="de volta", at=MONDAY - 4 * DAY)
     found = read_digest(town.engine, settings, MONDAY).models.quality
     assert found == Quality("1", pytest.approx((20 * 0.4 + 10 * 0.5) / 30 / 0.5), "healthy")
+
+
+@pytest.mark.parametrize(("score", "degraded"), [(0.5, None), (0.05, "1")])
+def test_a_degraded_champion_needs_a_person(town: Town, settings: Settings, score: float, degraded: str | None) -> None:
+    """One that does as well as its reference does not."""
+    watched(town, Reference(mean=0.5, sd=0.1, count=500, space=SPACE, began=MONDAY - 25 * DAY, ended=MONDAY - 20 * DAY))
+    decided(town, 100, DAY, score)
+    found = read_digest(town.engine, settings, MONDAY)
+    assert found.models.quality is not None
+    assert found.models.quality.verdict == ("healthy" if degraded is None else "degraded")
+    assert found.needs.degraded == degraded
+
+
+def test_groups_that_are_not_as_large_as_designed_need_a_person(town: Town, settings: Settings) -> None:
+    """By the newest reading of the experiment that runs."""
+    trial = experiment(town, "running")
+    seen = []
+    for days, figures in ((3, '{"alarm": true}'), (2, '{"alarm": false}'), (1, '{"alarm": true}')):
+        town.execute(
+            "INSERT INTO litgo.experiment_readouts (experiment_id, read_at, figures) "
+            "VALUES (:id, :at, jsonb_build_object('figures', '[]'::jsonb, 'sample_ratio', CAST(:figures AS jsonb)))",
+            id=trial,
+            at=MONDAY - days * DAY,
+            figures=figures,
+        )
+        seen.append(read_digest(town.engine, settings, MONDAY).needs.unequal_groups)
+    assert seen == ["2", None, "2"]
 
 
 def test_quality_without_a_reference_or_without_a_decision_is_unknown(town: Town, settings: Settings) -> None:
@@ -443,6 +579,7 @@ def test_vendors_are_told_by_their_requests_and_by_what_was_done_without_them(to
         append(connection, "service_operations_total", amount=2, service="docusign", mode="fallback")
     found = {one.service: one for one in read_digest(town.engine, settings, now).vendors}
     assert found["openai"] == Vendor("openai", False, 6, 5, 4, 1, 4, 1, "open")
+    assert read_digest(town.engine, settings, now).needs.left_alone == ("openai",)
     assert found["sendgrid"] == Vendor("sendgrid", False, 1, 0, 0, 0, None, None, "closed")
     assert (found["docusign"].work, found["docusign"].fallback) == (2, 2)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy import text
 from typer.main import get_command
 
-from litgo_pipelines.casework.digest_record import Digest, Frozen, Models, Needs
+from litgo_pipelines.casework.digest_record import Digest, Frozen, Models, Needs, Promise, Waiting
 from litgo_pipelines.casework.digest_text import sections
 from litgo_pipelines.cli.app import build_app
 from litgo_pipelines_tests.cli.conftest import Litgo, refused, said
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
+ROOT = Path(__file__).parents[2]
 MONDAY = datetime(2026, 3, 9, 11, tzinfo=UTC)
 
 
@@ -51,9 +53,23 @@ def test_each_command_of_the_digest_can_be_typed(tmp_path: Path) -> None:
     evidence.write_bytes(b"%PDF-")
     frozen = tuple(Frozen(what, "ana", MONDAY) for what in ("models", "equity_price"))
     needs = Needs(1, 1, 1, 1, 1, 1, (17,), "4", ("move_offers",), frozen)
+    promises = tuple(Promise(figure, 1.0, None, 0.5, "fail") for figure in ("gini_utilisation", "share_offered", "gap_area"))
+    needs = replace(
+        needs,
+        broken_promises=promises,
+        degraded="3",
+        unequal_groups="5",
+        waiting=Waiting(1, MONDAY),
+        failed_messages=1,
+        missing=("SENDGRID_API_KEY",),
+        left_alone=("openai",),
+    )
     told = "; ".join(sections(Digest(MONDAY, MONDAY, needs, None, Models(False, None, None, (), (), None), None, (), (), (), ()))[0].lines)
     found = re.findall(r"(?<=litgo )[a-z].*?(?=; | e litgo| \(|$)", told)
-    assert len(found) == 17
+    assert len(found) == 17 + 14
+    pages = re.findall(r"docs/\S+\.md", told)
+    assert len(pages) == 7
+    assert [page for page in pages if not (ROOT / page).is_file()] == []
     verbs = get_command(build_app())
     for command in found:
         words = [{"NÚMERO": "1", "ARQUIVO": str(evidence)}.get(word, word) for word in command.split()]
