@@ -1,4 +1,7 @@
-"""What must hold of the condition of an alert beyond what holds of every expression: it decides, and few events decide nothing."""
+"""What must hold of an expression because of where it stands, beyond what holds of every one.
+
+The condition of an alert decides, and few events decide nothing; what a dashboard shows divides by nothing that may be 0.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,9 @@ from litgo_pipelines.observability.series import (
 _ARITHMETIC: Final[Mapping[str, Callable[[float, float], float]]] = {"+": add, "-": sub, "*": mul, "/": truediv}
 _SETS: Final = frozenset({"and", "or", "unless"})
 _TURNED: Final[Mapping[str, str]] = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
+_NEVER_ZERO: Final = re.compile(r".*_(size|total|limit)_bytes|.*_(limit|threshold|weight)")
+"""Names of gauges that are sizes and limits."""
+_AGGREGATES: Final = frozenset({"sum", "min", "max", "avg", "quantile", "topk", "bottomk"})
 _MAY_FALL: Final = frozenset({"delta", "idelta", "deriv", "predict_linear"})
 
 _HOW_IT_ENDED: Final = frozenset({"status", "status_code", "code", "outcome", "mode", "result"})
@@ -64,6 +70,73 @@ def check_condition(node: ql.Expr, names: Names) -> Iterator[Fault]:
     for one, known in everything(node, names):
         if isinstance(one, ql.BinaryExpr) and _compares(one):
             yield from _bare_rate(one, known)
+
+
+def check_divisions(node: ql.Expr, names: Names) -> Iterator[Fault]:
+    """Each division of the expression itself by what may be 0; what recording rules divide is theirs."""
+    for one in walk(node):
+        if isinstance(one, ql.BinaryExpr) and str(one.op) == "/" and not _is_never_zero(one.rhs, names):
+            yield Fault(
+                "ratio-without-guard",
+                written(one),
+                f"{written(one.rhs)} may be 0, and what is divided by it is then no number or infinite",
+                "... / (x > 0), (x >= n) or clamp_min(x, 1), or a recorded ratio",
+            )
+
+
+def _is_never_zero(node: ql.Expr, names: Names) -> bool:
+    """Whether it has no result, or one that is not 0."""
+    if (value := _constant(node)) is not None:
+        return value != 0
+    match bare(node):
+        case ql.VectorSelector() as one:
+            name = name_of(one) or ""
+            made = list(names.sources(name))
+            return _NEVER_ZERO.fullmatch(name) is not None or (bool(made) and all(_is_never_zero(each, rest) for each, rest in made))
+        case ql.BinaryExpr() as both:
+            return _both_never_zero(both, names)
+        case ql.AggregateExpr() as aggregate:
+            return str(aggregate.op) in ("count", "group") or (str(aggregate.op) in _AGGREGATES and _is_never_zero(aggregate.expr, names))
+        case ql.Call() as call if call.func.name in ("clamp_min", "clamp"):
+            return (_constant(call.args[1]) or 0) > 0
+        case ql.Call() as call if call.func.name in ("scalar", "abs", "sort", "sort_desc", "label_replace", "label_join"):
+            return _is_never_zero(call.args[0], names)
+        case _:
+            return False
+
+
+def _both_never_zero(both: ql.BinaryExpr, names: Names) -> bool:
+    op, left, right = str(both.op), both.lhs, both.rhs
+    if _compares(both):
+        limited = _limited(both)
+        return (limited is not None and _excludes_zero(*limited[1:])) or _is_never_zero(left if limited is None else limited[0], names)
+    if op in ("and", "unless"):
+        guard = bare(right)
+        beside = op == "and" and isinstance(guard, ql.BinaryExpr) and _compares(guard) and str(bare(guard.lhs)) == str(bare(left))
+        return _is_never_zero(left, names) or (beside and _is_never_zero(guard, names))
+    if op == "+":
+        # Two parts of which neither is below 0 are 0 only where both are.
+        parts = ((left, right), (right, left))
+        return any((_constant(one) or 0) > 0 and _is_never_negative(other, names) for one, other in parts)
+    if op == "-":
+        # An objective of 100 % would leave nothing to divide by; who writes one sees it.
+        return _is_made_of_numbers(left, names) and _is_made_of_numbers(right, names)
+    return op in ("or", "*", "/") and _is_never_zero(left, names) and _is_never_zero(right, names)
+
+
+def _excludes_zero(op: str, limit: float) -> bool:
+    """Whether 0 does not compare so with a number that is not negative."""
+    return (op == ">" and limit >= 0) or (op == "!=" and limit == 0) or (op in (">=", "==") and limit > 0)
+
+
+def _is_made_of_numbers(node: ql.Expr, names: Names) -> bool:
+    """Whether it is a number, or what recording rules make of numbers alone."""
+    match bare(node):
+        case ql.VectorSelector() as one:
+            made = list(names.sources(name_of(one) or ""))
+            return bool(made) and all(_is_made_of_numbers(each, rest) for each, rest in made)
+        case other:
+            return _constant(other) is not None
 
 
 def _compares(both: ql.BinaryExpr) -> bool:

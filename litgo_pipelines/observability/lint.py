@@ -136,7 +136,7 @@ def expressions(path: Path) -> Iterator[Expression]:
 
 def _findings(one: Expression, names: Names) -> Iterator[Finding]:
     text = without_variables(one.text) if one.grafana else one.text
-    faults = check(f"count({text}\n)" if one.presence else text, names, alert=one.alert)
+    faults = check(f"count({text}\n)" if one.presence else text, names, alert=one.alert, shown=one.grafana)
     if one.alias is not None:
         faults = [_aliased(one.alias)]
     labels = (check_label(label, names, text, where, one.adds) for where, label in one.shows)

@@ -11,7 +11,7 @@ from typing import Final
 
 import promql_parser as ql
 
-from litgo_pipelines.observability.conditions import check_condition
+from litgo_pipelines.observability.conditions import check_condition, check_divisions
 from litgo_pipelines.observability.faults import RULES, Fault, shortened, written
 from litgo_pipelines.observability.series import (
     FOREIGN,
@@ -44,19 +44,21 @@ _EXCEPTION: Final = re.compile(r"#\s*lint:(?P<said>[^\n]*)")
 _EXCEPTED: Final = re.compile(r"\s*(?P<rule>[\w-]+)\s+because\s+\S.*")
 
 
-def check(expression: str, names: Names, *, alert: bool = False) -> list[Fault]:
+def check(expression: str, names: Names, *, alert: bool = False, shown: bool = False) -> list[Fault]:
     """All that is wrong with an expression, in the order in which it is written; whatever the text, nothing is raised.
 
     A fault is excepted by a comment within the expression: `# lint: RULE because REASON`.
 
     Args:
         alert: whether it is the condition of an alert, for which more holds.
+        shown: whether a dashboard shows it, where a division by 0 would show.
     """
     parsed = parse(expression)
     if isinstance(parsed, Fault):
         return [parsed]
     try:
-        found = list(dict.fromkeys([*_below(parsed, names, _Use()), *(check_condition(parsed, names) if alert else ())]))
+        placed = [*(check_condition(parsed, names) if alert else ()), *(check_divisions(parsed, names) if shown else ())]
+        found = list(dict.fromkeys([*_below(parsed, names, _Use()), *placed]))
     except RecursionError:
         return [_unparsed(expression, "it is nested too deep")]
     return _without_exceptions(expression, found)

@@ -43,6 +43,9 @@ FOREIGN: Final[Mapping[str, Series]] = {
     "prometheus_tsdb_head_series": Series("gauge", TARGET),
     "prometheus_tsdb_head_samples_appended_total": Series("counter", TARGET),
     "prometheus_notifications_errors_total": Series("counter", TARGET | {"alertmanager"}),
+    "prometheus_notifications_dropped_total": Series("counter", TARGET),
+    "prometheus_rule_evaluation_failures_total": Series("counter", TARGET | {"rule_group"}),
+    "alertmanager_notifications_total": Series("counter", TARGET | {"integration"}),
     "alertmanager_notifications_failed_total": Series("counter", TARGET | {"integration"}),
 }
 """What is used of Prometheus' and Alertmanager's own metrics."""

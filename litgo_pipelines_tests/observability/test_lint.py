@@ -159,6 +159,17 @@ def test_all_places_of_a_dashboard_are_read(tmp_path: Path) -> None:
     ]
 
 
+def test_a_panel_may_not_divide_by_nothing(tmp_path: Path) -> None:
+    """A share that is not guarded is found in a panel; what a recording rule guards needs no other guard."""
+    queries = (
+        "open_cases_count / active_lawyers_count",
+        "open_cases_count / (active_lawyers_count > 0)",
+        "triage:errors:ratio_increase10m",
+    )
+    targets = [{"expr": query, "refId": name} for query, name in zip(queries, "ABC", strict=True)]
+    assert _found(_board(tmp_path, panels=[{"title": "Load", "targets": targets}])) == [("Load / A", "ratio-without-guard")]
+
+
 def test_a_dashboard_may_use_what_the_deployed_rules_record(tmp_path: Path) -> None:
     """Names of deploy/prometheus/rules are known to a dashboard of another folder, variables stand for values."""
     target = {"expr": 'slo:errors:ratio_increase1h{slo="$slo"} * on (slo) slo:objective:ratio', "refId": "A", "legendFormat": "{{slo}}"}

@@ -498,3 +498,46 @@ def test_every_metric_can_be_shown_by_its_labels(name: str, data: st.DataObject)
         selector = f"{stored}{{{asked}}}"
         value = selector if metric.kind == "gauge" else f"rate({selector}[5m])"
         assert check(f"sum by ({', '.join(labels)}) ({value})", NAMES) == []
+
+
+@pytest.mark.parametrize(
+    ("divisor", "right"),
+    [
+        ("open_cases_count", False),
+        ("sum(increase(triage_requests_total[1h]))", False),
+        ("(open_cases_count > 0)", True),
+        ("(open_cases_count != 0)", True),
+        ("(open_cases_count >= 5)", True),
+        ("(0 < open_cases_count)", True),
+        ("sum(open_cases_count > 0)", True),
+        ("(open_cases_count >= 0)", False),
+        ("(open_cases_count > -1)", False),
+        ("(open_cases_count != 5)", False),
+        ("(open_cases_count > bool 0)", False),
+        ("(5 > open_cases_count)", False),
+        ("(open_cases_count and open_cases_count > 0)", True),
+        ("(open_cases_count and active_lawyers_count > 0)", False),
+        ("(open_cases_count > 0 or vector(0))", False),
+        ("(open_cases_count > 0 or vector(1))", True),
+        ("clamp_min(open_cases_count, 1)", True),
+        ("clamp_min(open_cases_count, 0)", False),
+        ("(sum(increase(triage_requests_total[1h])) + 1)", True),
+        ("(open_cases_count - 1)", False),
+        ("count(open_cases_count)", True),
+        ("disk_size_bytes", True),
+        ("disk_free_bytes", False),
+        ("60", True),
+        ("0", False),
+        ("sum(slo:objective)", True),
+        ("sum(1 - slo:objective)", True),
+        ("sum(part:events)", False),
+        ("sum(itself)", False),
+    ],
+)
+def test_what_a_dashboard_divides_by_is_never_zero(divisor: str, right: bool) -> None:
+    """Guards, sizes and numbers are taken; what may be 0 is found wherever it stands in the expression."""
+    expression = f"sort(1 + sum(active_lawyers_count) / on () {divisor})" if right else f"sort(sum(active_lawyers_count) / {divisor})"
+    expression = expression.replace("on () ", "") if divisor.isdigit() else expression
+    found = [fault for fault in check(expression, NAMES, shown=True) if fault.rule == "ratio-without-guard"]
+    assert bool(found) is not right
+    assert "ratio-without-guard" not in rules(expression)

@@ -6,7 +6,6 @@ from grafana_foundation_sdk.models.dashboard import Panel
 
 from litgo_pipelines.observability.dashboards.board import Board, Section
 from litgo_pipelines.observability.dashboards.panels import (
-    HALF,
     PLAIN,
     THIRD,
     YES_IS_GOOD,
@@ -62,7 +61,7 @@ def _standing() -> list[Panel]:
         now("Open cases", "Cases that have no contract yet.", "open_cases_count"),
         now("Active offers", "Offers that wait for a lawyer's answer.", "active_offers_count"),
         now("Pending contracts", "Contracts that a party has still to sign.", "sum(pending_contracts_count)"),
-        now("Undecided triages", "Triages that wait for a person: `litgo triage list`.", "undecided_triages_count", at_most(10, 50)),
+        now("Undecided triages", "Triages that wait for a person: `litgo triage list`.", "undecided_triages_count", at_most(1, 21)),
         now("Active lawyers", "Lawyers who can be offered cases.", "active_lawyers_count"),
         figure(
             "Oldest pending contract",
@@ -70,7 +69,7 @@ def _standing() -> list[Panel]:
             "pending_contract_oldest_age_seconds",
             empty="the collector does not say",
             unit="s",
-            steps=at_most(3 * 86400, 7 * 86400),
+            steps=at_most(7 * 86400, 14 * 86400),
         ),
     ]
 
@@ -194,6 +193,7 @@ def _messages() -> list[Panel]:
             ),
             empty=_NO_MESSAGES,
             unit="s",
+            steps=at_most(300, 900),
             size=THIRD,
         ),
     ]
@@ -248,18 +248,24 @@ def _fairness() -> list[Panel]:
             "time() - fairness_report_timestamp_seconds",
             empty=_NO_REPORT,
             unit="s",
-            steps=at_most(26 * 3600, 50 * 3600),
+            steps=at_most(26 * 3600, 36 * 3600),
         ),
         listing(
             "Promises",
-            "What each figure must stay below (offered: above), and whether it does.",
+            "What each figure must stay below (offered: above), what it is, how it has changed in a week, and whether the promise is kept.",
             {"promise": "promise"},
-            Column("limit", "max by (promise) (fairness_limit)", decimals=2),
+            Column("limit", _limits(), decimals=3),
+            Column("figure", _by_promise("fairness_gini", "fairness_offered_ratio", "fairness_gap_ratio"), decimals=3),
+            Column(
+                "change, 1 week",
+                _by_promise("fairness_gini_week_change", "fairness_offered_ratio_week_change", "fairness_gap_week_change"),
+                decimals=3,
+            ),
             Column("kept", "max by (promise) (fairness_kept)", words=YES_IS_GOOD),
             empty=_NO_REPORT,
             sort="promise",
             descending=False,
-            size=(6, 8),
+            size=(10, 8),
         ),
         bars(
             "Gaps between groups",
@@ -269,7 +275,7 @@ def _fairness() -> list[Panel]:
             unit="percentunit",
             steps=at_most(0.15, 0.2),
             decimals=1,
-            size=(6, 8),
+            size=(5, 8),
         ),
         graph(
             "Gini, offered and gap over time",
@@ -282,6 +288,22 @@ def _fairness() -> list[Panel]:
             unit="percentunit",
             dashed=("limit: gini", "limit: offered", "limit: gap"),
             highest=1,
-            size=HALF,
+            size=(9, 8),
         ),
     ]
+
+
+def _limits() -> str:
+    """The limit of each promise: one limit holds for the gaps between all kinds of groups."""
+    gaps = (_called('max(fairness_limit{promise="gap"})', f"gap_{groups}") for groups in ("areas", "capacity", "newcomers"))
+    return " or ".join(['max by (promise) (fairness_limit{promise!="gap"})', *gaps])
+
+
+def _by_promise(gini: str, offered: str, gap: str) -> str:
+    """Figures by the name of the promise that is about them."""
+    gaps = f'max by (promise) (label_replace({gap}, "promise", "gap_$1", "between", "(.*)"))'
+    return " or ".join((_called(f"max({gini})", "gini"), _called(f"max({offered})", "offered"), gaps))
+
+
+def _called(expr: str, promise: str) -> str:
+    return f'label_replace({expr}, "promise", "{promise}", "", "")'

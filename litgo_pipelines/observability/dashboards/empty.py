@@ -10,7 +10,7 @@ _NO_EXPERIMENT: Final = "no experiment runs"
 _NO_WATCH: Final = "there is no champion, or it has not decided enough to be judged"
 _NO_REQUESTS: Final = "nobody asked within the window"
 _NO_CALLS: Final = "no vendor was asked within the window"
-_NO_WORK: Final = "no work was done for which a vendor is there"
+_NO_WORK: Final = "no work was done for which a vendor is configured"
 _NOTHING_DUE: Final = "no schedule was due since the marketplace began"
 _NO_RUNS: Final = "no run has ended yet"
 
@@ -47,6 +47,7 @@ EMPTY_IS_GOOD: Final[Mapping[str, Mapping[str, str]]] = {
         "Price of load": "no price was recorded: LITGO_EQUITY_PRICE is in force",
     },
     "litgo-technical": {
+        "Time to decide by version": _NO_REQUESTS,
         **{f"{kind}: {what}": _NO_REQUESTS for kind in ("Matching", "Triage") for what in ("errors", "time to decide")},
         "Requests by status": _NO_REQUESTS,
         "Duration by route": _NO_REQUESTS,
@@ -77,7 +78,8 @@ EMPTY_IS_GOOD: Final[Mapping[str, Mapping[str, str]]] = {
         "Deliveries that failed": "no message was settled within the hour",
     },
     "litgo-rollout": {
-        "Champion for": "there is no champion: hand weights answer",
+        "Time to decide by version": _NO_REQUESTS,
+        "Champion for": "nobody is champion: hand weights answer",
         **dict.fromkeys(
             ("Experiment", "Share in treatment", "Share served", "Sample ratio", "Lift", "Lift of all figures"), _NO_EXPERIMENT
         ),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import yaml
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from litgo_pipelines.observability.dashboards.board import Board, Section
@@ -18,11 +21,20 @@ from litgo_pipelines.observability.dashboards.panels import (
     figure,
     graph,
     listing,
+    of_configured,
     timeline,
 )
+from litgo_pipelines.observability.deployment import DEPLOY
 
 _FIRING = 'ALERTS{alertstate="firing",alertname!="Watchdog"}'
 _ACTIVE_FOR = f'time() - (ALERTS_FOR_STATE{{alertname!="Watchdog"}} and ignoring (alertstate) {_FIRING})'
+_TOLD_BY: Final = {
+    "alertname": "alert",
+    "severity": "severity",
+    **{label: label for label in ("job", "service", "source", "daemon", "version", "slo", "folder", "between", "name", "kind")},
+    **{label: label for label in ("experiment", "by", "integration", "alertmanager", "rule_group", "window", "team")},
+}
+"""Columns of the table of alerts: all labels that an alert may bear but the instance."""
 _EIGHTH = (3, 4)
 _QUIET = "nothing was asked for"
 
@@ -44,12 +56,18 @@ def overview() -> Board:
 
 def _now() -> list[Panel]:
     def firing(title: str, severity: str, what: str, steps: Steps) -> Panel:
-        expr = f'sum(alert:firing:count{{severity="{severity}"}}) or vector(0)'
+        # The Watchdog fires always: where it does not, no rules are evaluated, and nothing is known.
+        expr = f'count(count by (alertname) ({_FIRING[:-1]},severity="{severity}"}})) or 0 * count(ALERTS{{alertname="Watchdog"}})'
         return figure(title, what, expr, empty="Prometheus evaluates no rules", steps=steps, size=_EIGHTH)
 
     return [
-        firing("Pages", "page", "Alerts that somebody is called for, which fire. What they are is below.", at_most(1, 1)),
-        firing("Tickets", "ticket", "Alerts that fire and can wait until working hours.", at_most(1, 5)),
+        firing(
+            "Pages",
+            "page",
+            "Alerts that somebody is called for, which fire, each counted once whatever it fires for. What they are is below.",
+            at_most(1, 1),
+        ),
+        firing("Tickets", "ticket", "Alerts that fire and can wait until working hours, each counted once.", at_most(1, 5)),
         figure(
             "Health score",
             "0 to 100: weighted mean of the components that something is known of; they are shown at the bottom.",
@@ -80,7 +98,7 @@ def _now() -> list[Panel]:
             "Jobs for which no run succeeded since they were last due.",
             "sum(job_overdue)",
             empty="no schedule was due yet",
-            steps=at_most(1, 2),
+            steps=at_most(1, 1),
             size=_EIGHTH,
         ),
         figure(
@@ -89,7 +107,7 @@ def _now() -> list[Panel]:
             'sum(undecided_triages_count) + (sum(outbox_messages{status="unknown"}) or vector(0))'
             " + (sum(unexplained_promotions_count) or vector(0))",
             empty="the collector does not say",
-            steps=at_most(10, 50),
+            steps=at_most(1, 21),
             size=_EIGHTH,
         ),
         figure(
@@ -98,7 +116,7 @@ def _now() -> list[Panel]:
             "max(collector_source_age_seconds)",
             empty="the collector shows nothing",
             unit="s",
-            steps=at_most(30, 60),
+            steps=at_most(60, 120),
             decimals=0,
             size=_EIGHTH,
         ),
@@ -109,17 +127,13 @@ def _wrong() -> list[Panel]:
     return [
         listing(
             "Firing alerts",
-            "Each alert that fires, the longest first. Its runbook is docs/runbooks/alerts, by the alert's name.",
-            {"alertname": "alert", "severity": "severity", "team": "team"},
-            Column(
-                "for",
-                f"max by (alertname, severity, team) ({_ACTIVE_FOR})",
-                unit="s",
-                decimals=0,
-            ),
+            "Each alert that fires and what it is about, the longest first. A click on its name leads to its runbook, "
+            "docs/runbooks/NAME.md; the value is in Alertmanager's summary of it, for Prometheus does not store it.",
+            _TOLD_BY,
+            Column("for", f"max without (instance) ({_ACTIVE_FOR})", unit="s", decimals=0),
             empty="No alert fires.",
             sort="for",
-            size=(12, 8),
+            links={"alert": ("Runbook", f"{_runbooks()}/${{__value.raw}}.md")},
         ),
         timeline(
             "Alerts over time",
@@ -127,8 +141,14 @@ def _wrong() -> list[Panel]:
             Query(f"max by (alertname) ({_FIRING})", "{{alertname}}"),
             empty="No alert fired.",
             words={1: ("firing", BAD)},
+            size=WIDE,
         ),
     ]
+
+
+def _runbooks() -> str:
+    """Where runbooks can be read, as Prometheus puts it into alerts: its external labels are not known to a query."""
+    return str(yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["global"]["external_labels"]["runbooks"])
 
 
 def _promises() -> list[Panel]:
@@ -155,19 +175,19 @@ def _promises() -> list[Panel]:
         ),
         figure(
             "Jobs as scheduled",
-            "Share of the moments at which a job was due for which a run succeeded in time. Promised: all.",
+            "Share of the moments at which a job was due for which a run succeeded in time. Promised: 99.9 %.",
             '1 - slo:errors:ratio_increase30d{slo="schedule"}',
             empty="no schedule was due yet",
             unit="percentunit",
-            steps=at_least(0.99, 1),
-            decimals=1,
+            steps=at_least(0.999, 1),
+            decimals=2,
             size=_EIGHTH,
         ),
         figure(
             "Time in fallback",
-            "Share of the last day that the vendor most often away spent replaced. Promised: less than 10 %.",
-            "max(service:fallback_active:avg1d)",
-            empty="no work in the last hour",
+            "Share of the last day that the vendor most often away spent replaced, of those configured. Promised: less than 10 %.",
+            f"max({of_configured('service:fallback_active:avg1d')})",
+            empty="no work for a vendor that is configured",
             unit="percentunit",
             steps=at_most(0.05, 0.1),
             decimals=1,
@@ -236,7 +256,8 @@ def _objectives() -> list[Panel]:
         ),
         graph(
             "Burn of the error budget",
-            "Over the last hour, by objective. From 14.4 on somebody is called, from 6 on if it lasts.",
+            "Over the last hour, by objective. For serving somebody is called from 14.4 on, and from 6 on if it lasts for six hours; "
+            "jobs and schedule open tickets and never call anybody.",
             Query(_burn("1h"), "{{slo}}"),
             empty=_QUIET,
             steps=at_most(6, 14.4),

@@ -18,6 +18,7 @@ from litgo_pipelines.observability.dashboards.panels import (
     figure,
     graph,
     listing,
+    model_latency,
     timeline,
 )
 
@@ -77,9 +78,9 @@ def _versions() -> list[Panel]:
         ),
         figure(
             "Champion for",
-            "How long the alias has pointed there.",
-            "time() - champion_since_timestamp_seconds",
-            empty="there is no champion",
+            "How long the alias has pointed there; without a champion the hand weights answer.",
+            'time() - max(champion_since_timestamp_seconds) and on () max(champion_info{version!="nobody"}) == 1',
+            empty="nobody is champion",
             unit="s",
         ),
         figure(
@@ -88,7 +89,7 @@ def _versions() -> list[Panel]:
             "time() - min(serving_model_last_check_timestamp_seconds)",
             empty="the service is not scraped",
             unit="s",
-            steps=at_most(60, 300),
+            steps=at_most(60, 900),
             decimals=0,
         ),
         figure(
@@ -96,7 +97,7 @@ def _versions() -> list[Panel]:
             "Moves of the alias by hand that nobody has explained: `litgo model annotate`.",
             "unexplained_promotions_count",
             empty="the collector does not say",
-            steps=at_most(1, 2),
+            steps=at_most(1, 1),
         ),
         timeline(
             "Versions over time",
@@ -107,6 +108,7 @@ def _versions() -> list[Panel]:
             words={1: ("yes", "blue")},
             size=(24, 7),
         ),
+        model_latency(),
     ]
 
 

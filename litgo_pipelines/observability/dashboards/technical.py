@@ -18,6 +18,8 @@ from litgo_pipelines.observability.dashboards.panels import (
     figure,
     graph,
     listing,
+    model_latency,
+    of_configured,
     timeline,
 )
 
@@ -57,7 +59,7 @@ def _requests() -> list[Panel]:
 def _of(kind: str) -> list[Panel]:
     title = kind.capitalize()
     # A match request is promised within 150 ms at the 95th percentile; a triage waits for a vendor.
-    limits = at_most(0.15, 0.3) if kind == "matching" else at_most(5, 10)
+    limits = at_most(0.15, 1) if kind == "matching" else at_most(2.5, 5)
     return [
         graph(
             f"{title}: requests",
@@ -134,7 +136,7 @@ def _vendors() -> list[Panel]:
     return [
         listing(
             "Each vendor",
-            "Over the last hour. Retries and timeouts are shares of the requests to it.",
+            "Over the last hour. Retries and timeouts are shares of the requests to it; fallback is shown where it is configured.",
             {"service": "vendor"},
             Column("configured", "max by (service) (vendor_configured)", words={1: ("yes", GOOD), 0: ("no", CARE)}),
             Column("left alone", "max by (service) (breaker_open)", words=YES_IS_BAD),
@@ -142,8 +144,8 @@ def _vendors() -> list[Panel]:
             Column("mean time", f"{answered} / (service:requests:increase1h > 0)", "s", decimals=2),
             Column("retries", "service:retries:ratio_increase1h", "percentunit", at_most(0.05, 0.2), decimals=1),
             Column("timeouts", "service:timeouts:ratio_increase1h", "percentunit", at_most(0.005, 0.01), decimals=2),
-            Column("fallback", "service:fallback:ratio_increase1h", "percentunit", at_most(0.05, 0.1), decimals=1),
-            Column("time in fallback, 1 d", "service:fallback_active:avg1d", "percentunit", at_most(0.05, 0.1), decimals=1),
+            Column("fallback", of_configured("service:fallback:ratio_increase1h"), "percentunit", at_most(0.05, 0.1), decimals=1),
+            Column("time in fallback, 1 d", of_configured("service:fallback_active:avg1d"), "percentunit", at_most(0.05, 0.1), decimals=1),
             empty="the collector shows no vendors",
             sort="vendor",
             descending=False,
@@ -196,25 +198,25 @@ def _fallbacks() -> list[Panel]:
     return [
         graph(
             "Share of time in fallback",
-            "Share of the day before each moment in which a vendor was replaced. Promised: less than 10 %.",
-            Query("service:fallback_active:avg1d", "{{service}}"),
-            empty="no work in the last hour",
+            "Share of the day before each moment in which a vendor that is configured was replaced. Promised: less than 10 %.",
+            Query(of_configured("service:fallback_active:avg1d"), "{{service}}"),
+            empty="no work for a vendor that is configured",
             unit="percentunit",
             steps=at_most(0.05, 0.1),
             size=THIRD,
         ),
         graph(
             "Share of work in fallback",
-            "Pieces of work of the last hour that were done without their vendor.",
-            Query("service:fallback:ratio_increase1h", "{{service}}"),
-            empty="no work in the last hour",
+            "Pieces of work of the last hour that were done without their vendor, where it is configured.",
+            Query(of_configured("service:fallback:ratio_increase1h"), "{{service}}"),
+            empty="no work for a vendor that is configured",
             unit="percentunit",
             steps=at_most(0.05, 0.1),
             size=THIRD,
         ),
         timeline(
             "In fallback",
-            "Whether the newest piece of work of the last hour was done without its vendor.",
+            "Whether the newest piece of work of the last hour was done without its vendor; always so where it is not configured.",
             Query("max by (service) (fallback_active)", "{{service}}"),
             empty="no work in the last hour",
             words={1: ("fallback", CARE), 0: ("vendor", GOOD)},
@@ -269,7 +271,7 @@ def _state() -> list[Panel]:
             "time() - min(serving_model_last_check_timestamp_seconds)",
             empty=_NOT_SCRAPED,
             unit="s",
-            steps=at_most(60, 300),
+            steps=at_most(60, 900),
             decimals=0,
             size=_EIGHTH,
         ),
@@ -299,6 +301,7 @@ def _state() -> list[Panel]:
             words={0: ("as preferred", GOOD), 1: ("fallback", CARE)},
             size=_EIGHTH,
         ),
+        model_latency(),
         graph(
             "Price of load",
             "What the service answers with, and what is in force: they differ for LITGO_REFRESH_SECONDS at most.",

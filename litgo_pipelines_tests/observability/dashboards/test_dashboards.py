@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from itertools import combinations
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +73,9 @@ def test_each_dashboard_has_a_name_and_links_to_all_others() -> None:
 
 def test_links_of_alerts_lead_to_dashboards() -> None:
     """Where an alert names a dashboard, it is one of these."""
-    named = re.findall(r"dashboard: (\S+)", "".join(path.read_text() for path in RULES.glob("*.yaml")))
-    assert set(named) <= {f"/d/{uid}" for uid in TITLES}
+    named = re.findall(r"dashboard: (.+)", "".join(path.read_text() for path in RULES.glob("*.yaml")))
+    assert named
+    assert {one.strip('"').removeprefix("{{ $externalLabels.grafana }}") for one in named} <= {f"/d/{uid}" for uid in TITLES}
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -139,6 +143,113 @@ def _named(node: ql.Expr, names: Names) -> Iterator[str | None]:
             yield name
             for made, rest in names.sources(name or ""):
                 yield from _named(made, rest)
+
+
+def test_the_table_of_alerts_shows_what_each_is_about() -> None:
+    """Every label that an alert may bear has a column, but for the instance; the state is the same of all."""
+    alerts = known_names([path for path in deployed() if path.suffix == ".yaml"]).alerts
+    assert alerts is not None
+    assert alerts.labels is not None
+    (shown,) = [one["options"] for one in _panel("litgo-overview", "Firing alerts")["transformations"] if one["id"] == "organize"]
+    assert alerts.labels - {"instance", "alertstate"} <= set(shown["renameByName"])
+
+
+def test_columns_of_a_table_bear_no_name_of_a_metric() -> None:
+    """Grafana makes one row of what all columns share, and names of metrics would tell each column's rows apart."""
+    exprs = [target["expr"] for board in BOARDS.values() for one in _panels(board) if one["type"] == "table" for target in one["targets"]]
+    assert exprs
+    assert [expr for expr in exprs if isinstance(ql.parse(expr), ql.VectorSelector)] == []
+
+
+def _panel(uid: str, title: str) -> Any:
+    (found,) = [panel for panel in _panels(BOARDS[f"{uid}.json"]) if panel["title"] == title]
+    return found
+
+
+_BURN = "{alertstate='firing',alertname='Burn',severity='page',window='%s',instance='a'}"
+_ANSWERS: list[tuple[str, str, int, list[str], dict[str, float]]] = [
+    ("litgo-overview", "Pages", 0, [], {}),
+    ("litgo-overview", "Pages", 0, ["ALERTS{alertname='Watchdog',alertstate='firing'}"], {"{}": 0}),
+    ("litgo-overview", "Pages", 0, [f"ALERTS{_BURN % window}" for window in ("1h", "6h")], {"{}": 1}),
+    (
+        "litgo-overview",
+        "Firing alerts",
+        0,
+        [f"ALERTS{_BURN % '1h'}", f"ALERTS_FOR_STATE{_BURN % '1h'}".replace("alertstate='firing',", "")],
+        {'{alertname="Burn", severity="page", window="1h"}': -1},
+    ),
+    (
+        "litgo-business",
+        "Promises",
+        0,
+        ["fairness_limit{promise='gini'}", "fairness_limit{promise='gap'}"],
+        {f'{{promise="{one}"}}': 1 for one in ("gini", "gap_areas", "gap_capacity", "gap_newcomers")},
+    ),
+    (
+        "litgo-business",
+        "Promises",
+        1,
+        ["fairness_gini", "fairness_gap_ratio{between='areas'}"],
+        {'{promise="gini"}': 1, '{promise="gap_areas"}': 1},
+    ),
+    (
+        "litgo-technical",
+        "Share of work in fallback",
+        0,
+        [
+            "vendor_configured{service='openai'}",
+            "service:fallback:ratio_increase1h{service='openai'}",
+            "service:fallback:ratio_increase1h{service='docusign'}",
+        ],
+        {'{service="openai"}': 1},
+    ),
+    ("litgo-rollout", "Champion for", 0, ["champion_since_timestamp_seconds", "champion_info{version='nobody'}"], {}),
+    ("litgo-rollout", "Champion for", 0, ["champion_since_timestamp_seconds", "champion_info{version='3'}"], {"{}": -1}),
+]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_panels_answer_what_is_asked(tmp_path: Path) -> None:
+    """Prometheus' own answers to panels that join: what is not there is no 0, and each row finds all of its columns."""
+    tests = []
+    for uid, title, number, series, answers in _ANSWERS:
+        bare = [{"labels": labels, "value": value} for labels, value in answers.items()]
+        asked = {"expr": _panel(uid, title)["targets"][number]["expr"], "eval_time": "0s", "exp_samples": bare}
+        values = [{"series": one.replace("'", '"'), "values": "1"} for one in series]
+        tests.append({"interval": "15s", "input_series": values, "promql_expr_test": [asked]})
+    path = tmp_path / "panels.yaml"
+    path.write_text(json.dumps({"tests": tests}))
+    done = subprocess.run(["promtool", "test", "rules", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("alert", "limit", "uid", "title"),
+    [
+        ("MatchingSlow", 1, "litgo-technical", "Matching: time to decide"),
+        ("TriageSlow", 5, "litgo-technical", "Triage: time to decide"),
+        ("MatchingErrors", 0.05, "litgo-technical", "Matching: errors"),
+        ("RegistrySilent", 900, "litgo-technical", "Registry last answered"),
+        ("EventsNotCounted", 300, "litgo-jobs", "Events not counted yet"),
+        ("JobQueueStuck", 1800, "litgo-jobs", "Oldest waiting run"),
+        ("DiskFilling", 0.15, "litgo-jobs", "Free disk"),
+        ("DiskFilling", 20e9, "litgo-jobs", "Free bytes"),
+        ("ContractUnsigned", 14 * 86400, "litgo-business", "Oldest pending contract"),
+        ("FairnessReportOld", 36 * 3600, "litgo-business", "Age of the report"),
+        ("NotificationsSlow", 900, "litgo-business", "Time to deliver"),
+        ("NotificationsFailing", 0.1, "litgo-jobs", "Deliveries that failed"),
+    ],
+)
+def test_red_begins_where_the_alert_does(alert: str, limit: float, uid: str, title: str) -> None:
+    """Where a figure is red, its alert fires or is about to, and not at some other value."""
+    rules = [rule for path in RULES.glob("*.yaml") for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+    first = next(rule["expr"] for rule in rules if rule.get("alert") == alert)
+    limits = {prod(map(float, one.split(" * "))) for one in re.findall(r"[<>] ([\d.e]+(?: \* \d+)*)", first)}
+    assert limit in limits
+    steps = _panel(uid, title)["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    red_below = steps[0]["color"] == "red"
+    assert (steps[1] if red_below else steps[-1])["value"] == limit
+    assert red_below or steps[-1]["color"] == "red"
 
 
 def test_every_metric_is_on_a_dashboard() -> None:
