@@ -67,7 +67,9 @@ def test_an_alert_says_who_must_act_and_what_happened(alert: Alert) -> None:
     assert re.search(r"\{\{.*\$(value|labels)", alert.annotations["summary"])
     assert alert.annotations["description"].strip().endswith(".")
     assert alert.annotations["runbook_url"] == f"{{{{ $externalLabels.runbooks }}}}/{alert.name}.md"
-    assert re.fullmatch(r"/d/litgo-(overview|business|technical|jobs|rollout)", alert.annotations["dashboard"])
+    assert re.fullmatch(
+        r"\{\{ \$externalLabels\.grafana \}\}/d/litgo-(overview|business|technical|jobs|rollout)", alert.annotations["dashboard"]
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

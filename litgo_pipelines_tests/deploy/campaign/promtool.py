@@ -127,7 +127,7 @@ def _test_file(lines: Sequence[Line], groups: Sequence[str], step: float, ends: 
         f"group_eval_order: [{', '.join(groups)}]",
         "tests:",
         f"  - interval: {int(step)}s",
-        '    external_labels: {runbooks: "https://docs.test"}',
+        '    external_labels: {runbooks: "https://docs.test", grafana: "https://grafana.test"}',
         "    input_series:",
     ]
     for line in lines:
