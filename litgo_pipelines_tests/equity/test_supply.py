@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from litgo_pipelines.equity.supply import Group, SmallestGap, smallest_gap
@@ -80,10 +80,18 @@ def test_a_group_of_nobody_is_refused(wrong: Group) -> None:
         smallest_gap({"civil": 1}, [wrong], least_lawyers=1)
 
 
-@given(st.integers(0, 100), st.integers(0, 200), st.integers(1, 100), st.integers(1, 200))
-def test_two_areas_have_the_gap_of_the_best_split(own: int, shared: int, first: int, second: int) -> None:
+@st.composite
+def _with_room(draw: Any) -> tuple[int, int, int, int]:
+    """Cases that one area alone takes, cases that both may take, and the capacities of both, which suffice."""
+    first, second = draw(st.integers(1, 100)), draw(st.integers(1, 200))
+    own = draw(st.integers(0, first))
+    return own, draw(st.integers(0, first + second - own)), first, second
+
+
+@given(_with_room())
+def test_two_areas_have_the_gap_of_the_best_split(drawn: tuple[int, int, int, int]) -> None:
     """Civil lawyers may take penal cases, penal lawyers only those: the best of all splits is known in closed form."""
-    assume(own <= first and own + shared <= first + second)
+    own, shared, first, second = drawn
     most, least = min(shared, first - own), max(0, shared - second)
     even = (shared / second - own / first) / (1 / first + 1 / second)
     split = min(max(even, least), most)
